@@ -1,0 +1,153 @@
+package pool
+
+import (
+	"net/netip"
+	"time"
+)
+
+// ENIID is the id of an elastic network interface, "eni-" and 17 hex digits.
+type ENIID string
+
+// SubnetID is the id of a subnet, "subnet-" and 17 hex digits.
+type SubnetID string
+
+// Key names one attachment of a container to a network, as CNI does: it is
+// unique for as long as the attachment lives.
+type Key struct {
+	Network     string // name of the network configuration list
+	ContainerID string // sandbox id
+	Interface   string // name inside the pod, "eth0"
+}
+
+// Pod is what Kubernetes calls the owner of an attachment. It may be empty
+// when the runtime does not say.
+type Pod struct {
+	Namespace string
+	Name      string
+	UID       string
+}
+
+// Assignment is one address held by one attachment.
+type Assignment struct {
+	Key     Key
+	Pod     Pod
+	Netns   string // path of the pod's network namespace
+	Link    string // host end of the pod's veth
+	Address netip.Addr
+	ENI     ENIID
+	Device  int // device number of the ENI, which gives the route table
+	Since   time.Time
+	// Adopted marks an address found in use in the kernel without a record
+	// of ours; it is held until its link is gone.
+	Adopted bool
+}
+
+// Status is the state of an ENI's attachment to this instance.
+type Status int
+
+const (
+	// Available: exists, attached to nothing.
+	Available Status = iota
+	// Attaching: EC2 accepted the attachment.
+	Attaching
+	// Attached to this instance.
+	Attached
+	// Detaching: EC2 accepted the detachment.
+	Detaching
+)
+
+// String is the word that EC2 uses.
+func (s Status) String() string {
+	return [...]string{"available", "attaching", "attached", "detaching"}[s]
+}
+
+// ENI is an elastic network interface as EC2 describes it.
+type ENI struct {
+	ID                  ENIID
+	MAC                 string // lower case, colon separated
+	Primary             bool   // device 0 of card 0; never detached
+	Device              int    // device number on its card
+	Card                int    // network card index
+	AttachmentID        string // empty while Available
+	Status              Status
+	DeleteOnTermination bool
+	Subnet              SubnetID
+	SubnetCIDR          netip.Prefix
+	SecurityGroups      []string
+	Address             netip.Addr     // its own primary address; never a pod's
+	Addresses           []netip.Addr   // secondary addresses, each a pod's or free
+	Prefixes            []netip.Prefix // delegated /28 blocks
+	Tags                map[string]string
+	Description         string
+	Created             time.Time // from the createdAt tag; zero if it has none
+}
+
+// Gateway is the VPC router's address in the ENI's subnet: the first address
+// after the network's own (VPC user guide, "Subnet CIDR blocks").
+func (e ENI) Gateway() netip.Addr { return e.SubnetCIDR.Masked().Addr().Next() }
+
+// Limits are the interface limits of an instance type, on its default card.
+type Limits struct {
+	ENIs            int // including the primary one
+	AddressesPerENI int // including the ENI's own address; prefixes count as one each
+}
+
+// Action is one mutating EC2 call that the plan wants, carried out by the ec2
+// doorway. Exactly the types below implement it.
+type Action interface {
+	// String says what is done and why, in one line for the log.
+	String() string
+	action()
+}
+
+// CreateENI creates an interface with all the addresses that it should bring.
+type CreateENI struct {
+	Subnet         SubnetID
+	SecurityGroups []string
+	Addresses      int // secondary addresses
+	Token          string
+	Reason         string
+}
+
+// AttachENI attaches an available ENI to this instance.
+type AttachENI struct {
+	ENI    ENIID
+	Device int
+	Card   int
+	Reason string
+}
+
+// ProtectENI sets DeleteOnTermination on an attached ENI, so that it does not
+// outlive the instance.
+type ProtectENI struct {
+	ENI          ENIID
+	AttachmentID string
+	Reason       string
+}
+
+// AssignAddresses asks for more secondary addresses on an attached ENI.
+type AssignAddresses struct {
+	ENI    ENIID
+	Count  int
+	Reason string
+}
+
+// UnassignAddresses returns secondary addresses to the subnet.
+type UnassignAddresses struct {
+	ENI       ENIID
+	Addresses []netip.Addr
+	Reason    string
+}
+
+// DeleteENI deletes an ENI of ours that is attached to nothing.
+type DeleteENI struct {
+	ENI    ENIID
+	Reason string
+}
+
+func (CreateENI) action()         {}
+func (AttachENI) action()         {}
+func (ProtectENI) action()        {}
+func (AssignAddresses) action()   {}
+func (UnassignAddresses) action() {}
+func (DeleteENI) action()         {}
