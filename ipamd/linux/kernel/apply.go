@@ -1,0 +1,161 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/causeway-cni/causeway/ipamd/linux"
+)
+
+// Apply carries changes out in their order. What is already so is no error:
+// adding what exists, deleting what is gone. The error joins one error for
+// each change that failed, named by its text; the other changes are done.
+//
+// peer is the namespace in which the far end of a new veth is born; it may be
+// nil when no change adds a link.
+func (h *Handle) Apply(changes []linux.Change, peer *Handle) error {
+	var failed []error
+	// Later messages name links by index, so links are made first.
+	links, rest := split(changes)
+	failed = append(failed, h.addLinks(links, peer)...)
+	index := map[string]int{}
+	var requests []*nl.NetlinkRequest
+	var sent []linux.Change
+	for _, c := range rest {
+		if s, ok := c.Item.(linux.Sysctl); ok {
+			failed = append(failed, h.setSysctl(c, s)...)
+			continue
+		}
+		req, err := h.message(c, index)
+		switch {
+		case err == nil:
+			requests, sent = append(requests, req), append(sent, c)
+		case !harmless(c, err):
+			failed = append(failed, fmt.Errorf("%s: %w", c, err))
+		}
+	}
+	failed = append(failed, h.sendChanges(requests, sent)...)
+	return errors.Join(failed...)
+}
+
+func split(changes []linux.Change) (links, rest []linux.Change) {
+	for _, c := range changes {
+		if _, isLink := c.Item.(linux.Link); isLink && c.Op == linux.Add {
+			links = append(links, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return links, rest
+}
+
+func (h *Handle) addLinks(changes []linux.Change, peer *Handle) []error {
+	var requests []*nl.NetlinkRequest
+	for _, c := range changes {
+		if peer == nil || peer.ns == nil {
+			return []error{fmt.Errorf("%s: no network namespace for its peer", c)}
+		}
+		requests = append(requests, vethMessage(c.Item.(linux.Link), int(peer.ns.Fd())))
+	}
+	return h.sendChanges(requests, changes)
+}
+
+func (h *Handle) sendChanges(requests []*nl.NetlinkRequest, changes []linux.Change) []error {
+	results, err := h.batch.send(requests)
+	if err != nil {
+		return []error{err}
+	}
+	var failed []error
+	for i, err := range results {
+		if err != nil && !harmless(changes[i], err) {
+			failed = append(failed, fmt.Errorf("%s: %w", changes[i], err))
+		}
+	}
+	return failed
+}
+
+// harmless says that the world is already as the change would make it. A link
+// that exists is not: it may be another pod's.
+func harmless(c linux.Change, err error) bool {
+	if c.Op == linux.Delete {
+		return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV)
+	}
+	_, isLink := c.Item.(linux.Link)
+	return !isLink && errors.Is(err, unix.EEXIST)
+}
+
+// message turns a change into its rtnetlink request. index remembers the links
+// that were looked up.
+func (h *Handle) message(c linux.Change, index map[string]int) (*nl.NetlinkRequest, error) {
+	switch item := c.Item.(type) {
+	case linux.Link:
+		if c.Op == linux.Delete {
+			return linkDelMessage(item.Name), nil
+		}
+		i, err := h.index(item.Name, index)
+		return linkSetMessage(i, item), err
+	case linux.Addr:
+		i, err := h.index(item.Link, index)
+		return addrMessage(i, item), err
+	case linux.Neigh:
+		i, err := h.index(item.Link, index)
+		return neighMessage(i, item), err
+	case linux.Route:
+		i, err := h.index(item.Link, index)
+		if c.Op == linux.Delete {
+			return routeMessage(unix.RTM_DELROUTE, 0, i, item), err
+		}
+		return routeMessage(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, i, item), err
+	case linux.Rule:
+		if c.Op == linux.Delete {
+			return ruleMessage(unix.RTM_DELRULE, 0, item), nil
+		}
+		return ruleMessage(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, item), nil
+	}
+	return nil, fmt.Errorf("no rtnetlink message for %T", c.Item)
+}
+
+// index is the number of a link. A link that is not there gives ENODEV.
+func (h *Handle) index(name string, known map[string]int) (int, error) {
+	if i, ok := known[name]; ok {
+		return i, nil
+	}
+	i, err := h.batch.linkIndex(name)
+	if err != nil {
+		return 0, fmt.Errorf("finding link %s: %w", name, err)
+	}
+	known[name] = i
+	return i, nil
+}
+
+func (h *Handle) setSysctl(c linux.Change, s linux.Sysctl) []error {
+	if err := h.writeSysctl(s); err != nil {
+		return []error{fmt.Errorf("%s: %w", c, err)}
+	}
+	return nil
+}
+
+// DeleteGroup deletes all links of a link group in one step: the kernel waits
+// for its readers once for all of them, and not once for each. An empty group
+// is no error.
+func (h *Handle) DeleteGroup(group int) error {
+	results, err := h.batch.send([]*nl.NetlinkRequest{groupDelMessage(group)})
+	if err = errors.Join(append(results, err)...); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("deleting the links of group %d: %w", group, err)
+	}
+	return nil
+}
+
+// writeSysctl writes below /proc/sys, which shows the namespace of the thread
+// that opens it: only the caller's own namespace can be written.
+func (h *Handle) writeSysctl(s linux.Sysctl) error {
+	if h.ns != nil {
+		return fmt.Errorf("sysctls of the namespace %s cannot be set from outside", h.path)
+	}
+	return os.WriteFile(filepath.Join("/proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
+}
