@@ -14,12 +14,6 @@ const (
 
 	// TableMain is the kernel's main routing table, which serves the primary ENI.
 	TableMain = 254
-	// TableFirstENI is the table of device number 1: a secondary ENI with
-	// device number N on network card 0 has table N+1.
-	TableFirstENI = 2
-	// TableLastENI is the highest table of network card 0: device numbers
-	// end at 99 (EC2 AttachNetworkInterface).
-	TableLastENI = 100
 
 	// ConnectionMark is kept with connections that must leave by the primary
 	// ENI. It is both the value and the mask.

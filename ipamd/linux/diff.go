@@ -59,7 +59,7 @@ func Kind(i Item) string {
 func Diff(have, want State) []Change {
 	var out []Change
 	out = append(out, diffLinks(have.Links, want.Links)...)
-	out = append(out, diffKeyed(have.Sysctls, want.Sysctls, func(s Sysctl) string { return s.Key })...)
+	out = append(out, diffSysctls(have.Sysctls, want.Sysctls)...)
 	out = append(out, diffKeyed(have.Addrs, want.Addrs, func(a Addr) Addr { return a })...)
 	out = append(out, diffKeyed(have.Neighs, want.Neighs, func(n Neigh) Neigh { n.MAC = MAC{}; return n })...)
 	addRoutes, delRoutes := diffRoutes(have.Routes, want.Routes)
@@ -114,6 +114,17 @@ func diffKeyed[T interface {
 		}
 	}
 	return out
+}
+
+// diffSysctls leaves out what the kernel does not have: it was observed with
+// no value (no IPv6, or a link that has just gone).
+func diffSysctls(have, want []Sysctl) []Change {
+	absent := map[string]bool{}
+	for _, h := range have {
+		absent[h.Key] = h.Value == ""
+	}
+	there := slices.DeleteFunc(slices.Clone(want), func(w Sysctl) bool { return absent[w.Key] })
+	return diffKeyed(have, there, func(s Sysctl) string { return s.Key })
 }
 
 type routeKey struct {

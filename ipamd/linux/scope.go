@@ -11,8 +11,8 @@ type Scope struct {
 	// VethPrefix: host routes of the main table that lead to a link whose
 	// name begins so are pods' routes.
 	VethPrefix string
-	// FirstTable to LastTable are ours with all their routes.
-	FirstTable, LastTable int
+	// Tables are ours with all their routes.
+	Tables []int
 	// Priorities are those of our rules.
 	Priorities []int
 	// Secondary are the links of secondary ENIs: a connected route that the
@@ -30,7 +30,7 @@ func (s Scope) OwnsRoute(r Route, connected bool) bool {
 		return false
 	}
 	switch {
-	case r.Table >= s.FirstTable && r.Table <= s.LastTable:
+	case slices.Contains(s.Tables, r.Table):
 		return true
 	case r.Table != tableMain:
 		return false

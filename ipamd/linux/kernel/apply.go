@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -134,7 +135,7 @@ func (h *Handle) index(name string, known map[string]int) (int, error) {
 }
 
 func (h *Handle) setSysctl(c linux.Change, s linux.Sysctl) []error {
-	if err := h.writeSysctl(s); err != nil {
+	if err := h.writeSysctl(s); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return []error{fmt.Errorf("%s: %w", c, err)}
 	}
 	return nil

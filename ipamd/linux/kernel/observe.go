@@ -185,13 +185,13 @@ func prefixFrom(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, ones-(bits-a.BitLen())), true
 }
 
-// readSysctls leaves out what this kernel does not have.
+// readSysctls gives no value to what this kernel does not have.
 func readSysctls(keys []string) []linux.Sysctl {
 	var out []linux.Sysctl
 	for _, k := range keys {
 		value, err := os.ReadFile(filepath.Join("/proc/sys", filepath.Clean("/"+k)))
 		if err != nil {
-			continue
+			value = nil
 		}
 		out = append(out, linux.Sysctl{Key: k, Value: strings.TrimSpace(string(value))})
 	}
