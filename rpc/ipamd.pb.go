@@ -347,6 +347,9 @@ type Assignment struct {
 	HostInterface string                 `protobuf:"bytes,4,opt,name=host_interface,json=hostInterface,proto3" json:"host_interface,omitempty"` // name of the host end of the veth
 	Mtu           uint32                 `protobuf:"varint,5,opt,name=mtu,proto3" json:"mtu,omitempty"`                                         // of both ends, bytes
 	Addresses     []*Address             `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`                              // one for each family
+	// In a ReleaseReply: another attachment has the same host interface by now,
+	// because a newer sandbox of the pod is there. The link must stay.
+	Shared        bool `protobuf:"varint,7,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +424,13 @@ func (x *Assignment) GetAddresses() []*Address {
 		return x.Addresses
 	}
 	return nil
+}
+
+func (x *Assignment) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
 }
 
 type Address struct {
@@ -776,7 +786,7 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\vAssignReply\x12=\n" +
 	"\n" +
 	"assignment\x18\x01 \x01(\v2\x1d.causeway.ipamd.v1.AssignmentR\n" +
-	"assignment\"\xfe\x01\n" +
+	"assignment\"\x96\x02\n" +
 	"\n" +
 	"Assignment\x12=\n" +
 	"\n" +
@@ -786,7 +796,8 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x05netns\x18\x03 \x01(\tR\x05netns\x12%\n" +
 	"\x0ehost_interface\x18\x04 \x01(\tR\rhostInterface\x12\x10\n" +
 	"\x03mtu\x18\x05 \x01(\rR\x03mtu\x128\n" +
-	"\taddresses\x18\x06 \x03(\v2\x1a.causeway.ipamd.v1.AddressR\taddresses\"\x8b\x01\n" +
+	"\taddresses\x18\x06 \x03(\v2\x1a.causeway.ipamd.v1.AddressR\taddresses\x12\x16\n" +
+	"\x06shared\x18\a \x01(\bR\x06shared\"\x8b\x01\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x1f\n" +

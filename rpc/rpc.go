@@ -5,3 +5,8 @@ package rpc
 
 // Version of Causeway, which both sides log. Set by the linker.
 var Version = "dev"
+
+// HealthDatapath is the name under which the standard health service says
+// whether the node's routes, rules and NAT are in place. The empty name says
+// whether addresses can be assigned.
+const HealthDatapath = "datapath"

@@ -95,9 +95,6 @@ func harmless(c linux.Change, err error) bool {
 func (h *Handle) message(c linux.Change, index map[string]int) (*nl.NetlinkRequest, error) {
 	switch item := c.Item.(type) {
 	case linux.Link:
-		if c.Op == linux.Delete {
-			return linkDelMessage(item.Name), nil
-		}
 		i, err := h.index(item.Name, index)
 		return linkSetMessage(i, item), err
 	case linux.Addr:
@@ -159,4 +156,28 @@ func (h *Handle) writeSysctl(s linux.Sysctl) error {
 		return fmt.Errorf("sysctls of the namespace %s cannot be set from outside", h.path)
 	}
 	return os.WriteFile(filepath.Join("/proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
+}
+
+// MoveToGroup puts a link into a group. A link that is gone is no error.
+func (h *Handle) MoveToGroup(link string, group int) error {
+	i, err := h.batch.linkIndex(link)
+	if err == nil {
+		var results []error
+		results, err = h.batch.send([]*nl.NetlinkRequest{linkSetMessage(i, linux.Link{Group: group})})
+		err = errors.Join(append(results, err)...)
+	}
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("moving link %s to group %d: %w", link, group, err)
+	}
+	return nil
+}
+
+// DeleteLink deletes a link, and with a veth its other end. The kernel takes
+// some 20 ms for it. A link that is gone is no error.
+func (h *Handle) DeleteLink(name string) error {
+	results, err := h.batch.send([]*nl.NetlinkRequest{linkDelMessage(name)})
+	if err = errors.Join(append(results, err)...); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("deleting link %s: %w", name, err)
+	}
+	return nil
 }
