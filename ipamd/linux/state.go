@@ -126,6 +126,15 @@ func Join(states ...State) State {
 	return all
 }
 
+// SysctlKeys are the settings that the state speaks of.
+func (s State) SysctlKeys() []string {
+	keys := make([]string, len(s.Sysctls))
+	for i, v := range s.Sysctls {
+		keys[i] = v.Key
+	}
+	return keys
+}
+
 // Item is one of Link, Addr, Route, Rule, Neigh and Sysctl.
 type Item interface {
 	fmt.Stringer

@@ -88,19 +88,15 @@ func compare(host, pod *kernel.Handle, plan podnet.Assignment) ([]string, error)
 	var wrong []string
 	wantHost := podnet.Host(plan)
 	wantHost.Links = []linux.Link{{Name: plan.HostLink, MTU: plan.MTU, Up: true}}
-	keys := make([]string, 0, len(wantHost.Sysctls))
-	for _, s := range wantHost.Sysctls {
-		keys = append(keys, s.Key)
-	}
-	var haveHost linux.State
+	haveHost := linux.State{Sysctls: kernel.Sysctls(wantHost.SysctlKeys())}
 	for _, a := range plan.Addresses {
 		scope := linux.Scope{VethPrefix: plan.HostLink[:min(3, len(plan.HostLink))], Address: a.IP,
 			Priorities: []int{config.RuleToPod, config.RuleFromPod}}
-		have, err := host.Observe(scope, keys)
+		have, err := host.Observe(scope)
 		if err != nil {
 			return nil, err
 		}
-		haveHost.Links, haveHost.Sysctls = have.Links, have.Sysctls
+		haveHost.Links = have.Links
 		haveHost.Routes = append(haveHost.Routes, have.Routes...)
 		haveHost.Rules = append(haveHost.Rules, have.Rules...)
 	}

@@ -128,7 +128,7 @@ func cleanByResult(host *kernel.Handle, c call) error {
 	}
 	for _, a := range addrs {
 		scope := linux.Scope{VethPrefix: link, Priorities: []int{config.RuleToPod, config.RuleFromPod}, Address: a}
-		had, err := host.Observe(scope, nil)
+		had, err := host.Observe(scope)
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func cleanByResult(host *kernel.Handle, c call) error {
 			return err
 		}
 	}
-	left, err := host.Observe(linux.Scope{VethPrefix: link}, nil)
+	left, err := host.Observe(linux.Scope{VethPrefix: link})
 	if err != nil || len(left.Routes) > 0 {
 		return err
 	}

@@ -28,6 +28,7 @@ type Node struct {
 
 // ENI is an attached interface whose device is present.
 type ENI struct {
+	ID      string // of the ENI, for the caller
 	Link    string // the device's name on this node
 	Primary bool
 	Table   int

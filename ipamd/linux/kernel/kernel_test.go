@@ -103,10 +103,11 @@ func mustApply(t *testing.T, h *Handle, peer *Handle, changes []linux.Change) {
 
 func observe(t *testing.T, h *Handle) linux.State {
 	t.Helper()
-	s, err := h.Observe(scope, sysctls)
+	s, err := h.Observe(scope)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Sysctls = Sysctls(sysctls)
 	return s
 }
 

@@ -19,10 +19,10 @@ import (
 // tables changed while it was read (NLM_F_DUMP_INTR).
 const dumpTries = 10
 
-// Observe returns all links, those routes and rules that are ours by scope,
-// and the sysctls named. Rules and routes are read before links: a pod's rule
-// that was seen belongs to a link that was there.
-func (h *Handle) Observe(scope linux.Scope, sysctls []string) (linux.State, error) {
+// Observe returns all links, and those routes and rules that are ours by
+// scope. Rules and routes are read before links: a pod's rule that was seen
+// belongs to a link that was there.
+func (h *Handle) Observe(scope linux.Scope) (linux.State, error) {
 	var s linux.State
 	list, err := h.lister()
 	if err != nil {
@@ -53,8 +53,17 @@ func (h *Handle) Observe(scope linux.Scope, sysctls []string) (linux.State, erro
 			s.Routes = append(s.Routes, route)
 		}
 	}
-	s.Sysctls = readSysctls(sysctls)
 	return s, nil
+}
+
+// Links returns all links.
+func (h *Handle) Links() ([]linux.Link, error) {
+	list, err := h.lister()
+	if err != nil {
+		return nil, err
+	}
+	_, links, err := h.links(list)
+	return links, err
 }
 
 // ObservePod returns all links, addresses, routes of the main table and
@@ -185,8 +194,9 @@ func prefixFrom(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, ones-(bits-a.BitLen())), true
 }
 
-// readSysctls gives no value to what this kernel does not have.
-func readSysctls(keys []string) []linux.Sysctl {
+// Sysctls reads settings of the caller's own namespace. What this kernel does
+// not have is returned without a value.
+func Sysctls(keys []string) []linux.Sysctl {
 	var out []linux.Sysctl
 	for _, k := range keys {
 		value, err := os.ReadFile(filepath.Join("/proc/sys", filepath.Clean("/"+k)))

@@ -1,0 +1,209 @@
+// Package datapath keeps the node's links, routes and rules as hostnet plans
+// them: Step observes the kernel, asks for the plan, and applies the
+// difference. Nothing is removed first and added again, so a restart of the
+// daemon, or a Step with nothing to do, is not seen by any packet.
+//
+// It also says which ENIs can carry pods: those whose device is there and
+// whose routes are in place.
+package datapath
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/causeway-cni/causeway/cni-plugin/podnet"
+	"github.com/causeway-cni/causeway/config"
+	"github.com/causeway-cni/causeway/ipamd/internal/hostnet"
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+	"github.com/causeway-cni/causeway/ipamd/linux"
+	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
+)
+
+// Book is the part of the allocator that the datapath depends on.
+type Book interface {
+	// ENIs returns the interfaces attached to this node.
+	ENIs() []pool.ENI
+	// Assignments returns what is held now.
+	Assignments() []pool.Assignment
+	// SetReady says which ENIs can carry pods.
+	SetReady(map[pool.ENIID]bool)
+	// ReleaseAdopted takes back adopted addresses whose link is not among
+	// those that exist.
+	ReleaseAdopted(exists func(link string) bool) error
+	// Adopt holds an address that was found in use with no record.
+	Adopt(address netip.Addr, link string) error
+}
+
+// Settings are those of the node's network.
+type Settings struct {
+	MTU        int
+	PodMTU     int
+	Mark       bool
+	MarkValue  uint32
+	VethPrefix string
+}
+
+// Datapath joins the plan and the kernel.
+type Datapath struct {
+	settings Settings
+	book     Book
+	kernel   *kernel.Handle
+	now      func() time.Time
+	log      *slog.Logger
+	applied  func(linux.Change) // for the metrics
+	dead     map[string]time.Time
+}
+
+// New returns a Datapath for the namespace of handle. applied is told of every
+// change that was made.
+func New(s Settings, book Book, handle *kernel.Handle, now func() time.Time, log *slog.Logger, applied func(linux.Change)) *Datapath {
+	return &Datapath{settings: s, book: book, kernel: handle, now: now, log: log, applied: applied, dead: map[string]time.Time{}}
+}
+
+// AdoptPods holds the addresses of pods that run on this node without a record
+// of ours, as another agent left them. It belongs before the first Step, which
+// would remove their routes.
+func (d *Datapath) AdoptPods() error {
+	have, err := d.kernel.Observe(linux.Scope{VethPrefix: d.settings.VethPrefix})
+	if err != nil {
+		return fmt.Errorf("looking for running pods: %w", err)
+	}
+	held := map[netip.Addr]bool{}
+	for _, a := range d.book.Assignments() {
+		held[a.Address] = true
+	}
+	for _, r := range have.Routes {
+		if held[r.Dst.Addr()] {
+			continue
+		}
+		if err := d.book.Adopt(r.Dst.Addr(), r.Link); err != nil {
+			return fmt.Errorf("adopting address %s of link %s: %w", r.Dst.Addr(), r.Link, err)
+		}
+		d.log.Info("adopted the address of a running pod", "address", r.Dst.Addr(), "link", r.Link)
+	}
+	return nil
+}
+
+// Step brings the kernel to the plan once. The order of its observations
+// matters: what is seen in the kernel was assigned before, so assignments are
+// read last and a pod that is being wired is never taken for a leftover.
+func (d *Datapath) Step(context.Context) error {
+	links, err := d.kernel.Links()
+	if err != nil {
+		return err
+	}
+	enis := d.book.ENIs()
+	node := d.node(enis, links)
+	have, err := d.kernel.Observe(hostnet.Scope(node))
+	if err != nil {
+		return fmt.Errorf("observing the node's network: %w", err)
+	}
+	node.Pods = d.pods(have.Links)
+	want := hostnet.Plan(node)
+	have.Sysctls = kernel.Sysctls(want.SysctlKeys())
+	changes := linux.Diff(have, want)
+	err = d.kernel.Apply(changes, nil)
+	for _, c := range changes {
+		d.log.Info("node network: "+c.String(), "failed", err != nil)
+		d.applied(c)
+	}
+	if err != nil {
+		return fmt.Errorf("repairing the node's network: %w", err)
+	}
+	d.book.SetReady(readyENIs(node))
+	if err := d.releaseAdopted(have.Links); err != nil {
+		return err
+	}
+	return d.bury(have.Links)
+}
+
+// node describes the ENIs whose devices are there.
+func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
+	names := make(map[linux.MAC]string, len(links))
+	for _, l := range links {
+		if !strings.HasPrefix(l.Name, d.settings.VethPrefix) {
+			names[l.MAC] = l.Name
+		}
+	}
+	n := hostnet.Node{MTU: d.settings.MTU, Mark: d.settings.Mark, MarkValue: d.settings.MarkValue, VethPrefix: d.settings.VethPrefix}
+	for _, e := range enis {
+		mac, err := linux.ParseMAC(e.MAC)
+		if name := names[mac]; err == nil && name != "" && e.Status == pool.Attached {
+			n.ENIs = append(n.ENIs, hostnet.ENI{
+				ID: string(e.ID), Link: name, Primary: e.Primary, Table: hostnet.Table(e.Device), Gateway: e.Gateway(),
+			})
+		}
+	}
+	return n
+}
+
+// pods are those whose link is there; one that is dead or not yet made has
+// nothing to keep.
+func (d *Datapath) pods(links []linux.Link) []podnet.Assignment {
+	alive := make(map[string]bool, len(links))
+	for _, l := range links {
+		alive[l.Name] = l.Group != config.DeadLinkGroup
+	}
+	var pods []podnet.Assignment
+	for _, a := range d.book.Assignments() {
+		if alive[a.Link] {
+			pods = append(pods, Wiring(a, d.settings.PodMTU))
+		}
+	}
+	return pods
+}
+
+// Wiring is how a pod with this assignment is wired.
+func Wiring(a pool.Assignment, mtu int) podnet.Assignment {
+	return podnet.Assignment{
+		HostLink: a.Link, PodLink: a.Key.Interface, MTU: mtu,
+		Addresses: []podnet.Address{{IP: a.Address, Gateway: netip.MustParseAddr(config.PodGateway), Table: hostnet.Table(a.Device)}},
+	}
+}
+
+func readyENIs(node hostnet.Node) map[pool.ENIID]bool {
+	ready := make(map[pool.ENIID]bool, len(node.ENIs))
+	for _, e := range node.ENIs {
+		ready[pool.ENIID(e.ID)] = true
+	}
+	return ready
+}
+
+func (d *Datapath) releaseAdopted(links []linux.Link) error {
+	exists := make(map[string]bool, len(links))
+	for _, l := range links {
+		exists[l.Name] = true
+	}
+	return d.book.ReleaseAdopted(func(link string) bool { return exists[link] })
+}
+
+// graceOfDead is how long a deleted pod's link may stay until its namespace
+// has taken it along, as nearly always happens.
+const graceOfDead = 3 * time.Second
+
+// bury deletes links of deleted pods, all in one step.
+func (d *Datapath) bury(links []linux.Link) error {
+	still := make(map[string]time.Time, len(d.dead))
+	now, overdue := d.now(), false
+	for _, l := range links {
+		if l.Group != config.DeadLinkGroup {
+			continue
+		}
+		since, seen := d.dead[l.Name]
+		if !seen {
+			since = now
+		}
+		still[l.Name] = since
+		overdue = overdue || now.Sub(since) >= graceOfDead
+	}
+	d.dead = still
+	if !overdue {
+		return nil
+	}
+	d.log.Info("deleting links of deleted pods whose namespaces stay", "links", len(still))
+	return d.kernel.DeleteGroup(config.DeadLinkGroup)
+}
