@@ -1,0 +1,74 @@
+package iptables
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+)
+
+// Backend is iptables of one variant. It is not safe for concurrent use.
+type Backend struct {
+	variant Variant
+	rules   *goiptables.IPTables
+}
+
+// Open finds the programs of a variant. It changes nothing.
+func Open(v Variant) (*Backend, error) {
+	rules, err := goiptables.New(goiptables.Path(v.program()), goiptables.Timeout(lockSeconds))
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", v.program(), err)
+	}
+	if !rules.HasRandomFully() {
+		major, minor, patch := rules.GetIptablesVersion()
+		return nil, fmt.Errorf("%s has version %d.%d.%d: at least 1.6.2 is needed", v.program(), major, minor, patch)
+	}
+	return &Backend{variant: v, rules: rules}, nil
+}
+
+// Variant is the variant of this backend.
+func (b *Backend) Variant() Variant { return b.variant }
+
+// Observe reads all tables that exist; it makes none.
+func (b *Backend) Observe(ctx context.Context) (ruleset.Saved, error) {
+	return save(ctx, b.variant)
+}
+
+// Apply carries changes out in their order and stops at the first that fails;
+// it returns how many were done. Neighbouring changes of our chains in one
+// table are one transaction.
+func (b *Backend) Apply(ctx context.Context, changes []ruleset.Change) (int, error) {
+	done := 0
+	for done < len(changes) {
+		c, n := changes[done], 1
+		var err error
+		switch c.Op {
+		case ruleset.Insert:
+			err = retry(ctx, func() error { return b.rules.Insert(c.Table, c.Chain, c.Pos, c.Rules[0]...) })
+		case ruleset.Delete: // that it went by itself is fine
+			err = retry(ctx, func() error { return b.rules.DeleteIfExists(c.Table, c.Chain, c.Rules[0]...) })
+		default:
+			n = sameTransaction(changes[done:])
+			err = b.restore(ctx, changes[done:done+n])
+		}
+		if err != nil {
+			return done, fmt.Errorf("%s: %w", c, err)
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// sameTransaction counts the first changes that go into one table in one step.
+func sameTransaction(changes []ruleset.Change) int {
+	n := slices.IndexFunc(changes, func(c ruleset.Change) bool {
+		return c.Op != changes[0].Op || c.Table != changes[0].Table
+	})
+	if n < 0 {
+		return len(changes)
+	}
+	return n
+}

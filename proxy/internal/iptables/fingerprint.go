@@ -1,0 +1,103 @@
+package iptables
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/causeway-cni/causeway/proxy/internal/nft"
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+)
+
+// Fingerprint is equal as long as nobody changed a rule. It costs a system call
+// or two, no process.
+type Fingerprint struct {
+	generation uint32
+	tables     [2]uint64
+}
+
+var seed = maphash.MakeSeed()
+
+// Fingerprint takes the fingerprint of the rules. For nft it is the ruleset's
+// generation, which every transaction moves, of whatever table. For legacy it is
+// a hash of our tables without their counters.
+func (b *Backend) Fingerprint() (Fingerprint, error) {
+	var f Fingerprint
+	var err error
+	if b.variant == NFT {
+		f.generation, err = nft.Generation()
+		return f, err
+	}
+	for i, table := range ruleset.Tables() {
+		if f.tables[i], err = hashTable(table); err != nil {
+			return Fingerprint{}, fmt.Errorf("reading table %s: %w", table, err)
+		}
+	}
+	return f, nil
+}
+
+// Socket options and layouts of linux/netfilter_ipv4/ip_tables.h.
+const (
+	optGetInfo    = 64 // IPT_SO_GET_INFO
+	optGetEntries = 65 // IPT_SO_GET_ENTRIES
+
+	tableNameSize = 32
+	infoSize      = 84 // struct ipt_getinfo; its last word is the size of the entries
+	entriesOffset = 40 // of entrytable in struct ipt_get_entries
+	entryNext     = 90 // of next_offset in struct ipt_entry
+	entryComefrom = 92 // bookkeeping of the kernel
+	entryCounters = 96
+	entryMatches  = 112
+)
+
+// hashTable hashes the entries of a legacy table.
+func hashTable(name string) (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return 0, fmt.Errorf("opening a raw socket: %w", err)
+	}
+	defer unix.Close(fd)
+	info := make([]byte, infoSize)
+	copy(info[:tableNameSize-1], name)
+	if err := getsockopt(fd, optGetInfo, info); err != nil {
+		return 0, err
+	}
+	size := binary.NativeEndian.Uint32(info[infoSize-4:])
+	blob := make([]byte, entriesOffset+int(size))
+	copy(blob[:tableNameSize-1], name)
+	binary.NativeEndian.PutUint32(blob[tableNameSize:], size)
+	// EAGAIN means that the size has changed meanwhile: so has the table.
+	if err := getsockopt(fd, optGetEntries, blob); err != nil && err != unix.EAGAIN {
+		return 0, err
+	}
+	return hashEntries(blob[entriesOffset:]), nil
+}
+
+// hashEntries leaves out what moves without a change of rules.
+func hashEntries(entries []byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for len(entries) >= entryMatches {
+		next := int(binary.NativeEndian.Uint16(entries[entryNext:]))
+		if next < entryMatches || next > len(entries) {
+			break
+		}
+		h.Write(entries[:entryComefrom])
+		h.Write(entries[entryMatches:next])
+		entries = entries[next:]
+	}
+	return h.Sum64()
+}
+
+func getsockopt(fd, option int, value []byte) error {
+	size := uint32(len(value))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IP, uintptr(option),
+		uintptr(unsafe.Pointer(&value[0])), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

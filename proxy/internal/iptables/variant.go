@@ -1,0 +1,84 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+)
+
+// Variant is one of the two kernel interfaces behind the name iptables.
+type Variant string
+
+const (
+	// NFT is iptables on nf_tables.
+	NFT Variant = "nft"
+	// Legacy is iptables on x_tables.
+	Legacy Variant = "legacy"
+)
+
+// Other is the variant that is not v.
+func (v Variant) Other() Variant {
+	if v == NFT {
+		return Legacy
+	}
+	return NFT
+}
+
+func (v Variant) program() string { return "iptables-" + string(v) }
+
+// Detect finds the variant that the node uses already, and says why it thinks
+// so. kubelet's own chains decide, as they do for iptables-wrappers; then the
+// number of rules of kube-proxy and aws-node; then the number of all rules. An
+// empty node gets NFT, as does one with only iptables-nft installed.
+func Detect(ctx context.Context) (Variant, string, error) {
+	nft, nftErr := save(ctx, NFT)
+	legacy, legacyErr := save(ctx, Legacy)
+	switch {
+	case errors.Is(nftErr, exec.ErrNotFound) && legacyErr == nil:
+		return Legacy, "iptables-nft is not installed", nil
+	case errors.Is(legacyErr, exec.ErrNotFound) && nftErr == nil:
+		return NFT, "iptables-legacy is not installed", nil
+	case nftErr != nil || legacyErr != nil:
+		return "", "", fmt.Errorf("finding out which iptables this node uses: %w", errors.Join(nftErr, legacyErr))
+	}
+	v, why := choose(nft, legacy)
+	return v, why, nil
+}
+
+func choose(nft, legacy ruleset.Saved) (Variant, string) {
+	for _, measure := range []struct {
+		what  string
+		count func(ruleset.Saved) int
+	}{
+		{"chains of kubelet", kubeletChains},
+		{"rules of kube-proxy or aws-node", clusterRules},
+		{"rules", allRules},
+	} {
+		n, l := measure.count(nft), measure.count(legacy)
+		why := fmt.Sprintf("%d %s with nft, %d with legacy", n, measure.what, l)
+		if n > l {
+			return NFT, why
+		}
+		if l > n {
+			return Legacy, why
+		}
+	}
+	return NFT, "no sign of either"
+}
+
+func kubeletChains(s ruleset.Saved) int {
+	n := 0
+	for _, name := range []string{"KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY"} {
+		if s.HasChain(name) {
+			n++
+		}
+	}
+	return n
+}
+
+func clusterRules(s ruleset.Saved) int { return s.CountRules("KUBE-") + s.CountRules("AWS-") }
+
+func allRules(s ruleset.Saved) int { return s.CountRules("") }
