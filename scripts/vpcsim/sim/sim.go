@@ -22,23 +22,14 @@ import (
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
 )
 
-// Topology describes the VPC; see its fields.
-type Topology = topology.Topology
-
-// DefaultTopology is one VPC 10.0.0.0/16 with subnets a and b and the
-// m5.large nodes n1 and n2, short delays and the documented throttles.
-func DefaultTopology() Topology { return topology.Default() }
-
-// ParseTopology reads a topology from YAML; what it does not name is as in
-// DefaultTopology.
-func ParseTopology(yaml string) (Topology, error) { return topology.Parse([]byte(yaml)) }
-
 // Credentials sign a node's requests.
 type Credentials = vpc.Credentials
 
 // Options configure Start.
 type Options struct {
-	// Topology in YAML; empty is the default.
+	// Topology in YAML; what it does not name takes its default: one VPC
+	// 10.0.0.0/16, subnets a and b, the m5.large nodes n1 and n2, short
+	// delays, the documented throttles.
 	Topology string
 	// Requests receives the request log as JSON lines; nil is nowhere.
 	Requests io.Writer
@@ -138,10 +129,6 @@ func (s *Sim) Instance(node string) string {
 // Seed is the number that all random choices come from: print it when a test
 // fails, and put it into the topology to see the same again.
 func (s *Sim) Seed() uint64 { return s.inner.Model.Seed() }
-
-// Changed receives after addresses, attachments or devices changed; several
-// changes make one receive. It serves one receiver.
-func (s *Sim) Changed() <-chan struct{} { return s.inner.Model.Changed() }
 
 // Transport reaches a node's services without a network: requests whose path
 // begins with /latest are for its metadata service, all others for EC2.

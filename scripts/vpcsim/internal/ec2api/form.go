@@ -148,7 +148,7 @@ func (f form) structs(name string) []form {
 	return out
 }
 
-// addrs reads a list of addresses; those in structures give the field.
+// addrs reads addresses from their texts.
 func (f form) addrs(texts []string) []netip.Addr {
 	var out []netip.Addr
 	for _, text := range texts {
@@ -162,6 +162,7 @@ func (f form) addrs(texts []string) []netip.Addr {
 	return out
 }
 
+// prefixes reads prefixes from their texts.
 func (f form) prefixes(texts []string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, text := range texts {
@@ -184,7 +185,8 @@ func (f form) fields(list, field string) []string {
 	return out
 }
 
-// done is the first error, or one for a parameter that nobody read.
+// done is the first error, or one for a parameter that nobody read, other than
+// those of a signature in the query.
 func (f form) done() error {
 	if f.state.err != nil {
 		return f.state.err
@@ -195,7 +197,7 @@ func (f form) done() error {
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		if !f.state.read[key] {
+		if !f.state.read[key] && !strings.HasPrefix(key, "X-Amz-") {
 			return awserr.New("UnknownParameter", "The parameter %s is not recognized", key)
 		}
 	}

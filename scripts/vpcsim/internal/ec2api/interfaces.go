@@ -147,6 +147,11 @@ func (s *Server) modifyNetworkInterfaceAttribute(c *call) (reply, error) {
 	if text, ok := c.lookup("Description.Value"); ok {
 		in.Description = &text
 	}
+	for _, name := range []string{"AssociatePublicIpAddress", "EnablePrimaryIpv6", "EnaSrdSpecification"} {
+		in.Other = in.Other || c.has(name)
+		c.flag(name)
+	}
+	c.enaSRD()
 	if c.has("ConnectionTrackingSpecification") {
 		t := c.connectionTracking()
 		in.ConnectionTracking = &t

@@ -50,16 +50,3 @@ func one(p []rune, r rune) int {
 	}
 	return 0
 }
-
-// HasWildcard reports whether the pattern can match more than one text.
-func HasWildcard(pattern string) bool {
-	for i := 0; i < len(pattern); i++ {
-		switch pattern[i] {
-		case '\\':
-			i++
-		case '*', '?':
-			return true
-		}
-	}
-	return false
-}

@@ -75,7 +75,9 @@ func (t tree) instance(m vpc.Metadata) {
 	}
 	if i.Metadata.InstanceTags {
 		for k, v := range i.Tags {
-			t[root+"tags/instance/"+k] = v
+			if !strings.ContainsAny(k, "/ ") { // such keys cannot be had from IMDS
+				t[root+"tags/instance/"+k] = v
+			}
 		}
 	}
 	t["latest/dynamic/instance-identity/document"] = document(m, p)

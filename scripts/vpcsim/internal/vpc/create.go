@@ -51,10 +51,12 @@ func (m *Model) CreateNetworkInterface(c Call, in CreateInput) (ENI, error) {
 	m.enis[r.ID] = r
 	if !in.V4.empty() || !in.V6.empty() {
 		r.Status = StatusPending
-		m.after(m.topo.Delays.Pending.Draw(m.rng), func() { m.settle(r, c) })
 	}
 	m.commit(r, c)
 	out := r.ENI.clone()
+	if r.Status == StatusPending {
+		m.after(m.topo.Delays.Pending.Draw(m.rng), func() { m.settle(r, c) })
+	}
 	if in.ClientToken != "" {
 		m.tokens[in.ClientToken] = idempotent{fingerprint(in), out}
 	}
@@ -65,9 +67,7 @@ func (m *Model) CreateNetworkInterface(c Call, in CreateInput) (ENI, error) {
 func (m *Model) settle(r *record, c Call) {
 	if r.Status == StatusPending && !r.deleted {
 		r.Status = StatusAvailable
-		if len(r.history) > 0 {
-			m.commit(r, c)
-		}
+		m.commit(r, c)
 	}
 }
 

@@ -15,13 +15,14 @@ type ModifyInput struct {
 	DeleteOnTermination *bool
 	AttachmentID        string // goes with DeleteOnTermination
 	ConnectionTracking  *ConnectionTracking
+	Other               bool // an attribute that the model keeps no state of
 }
 
 func (in ModifyInput) attributes() int {
 	n := 0
 	for _, set := range []bool{
 		len(in.Groups) > 0, in.SourceDestCheck != nil, in.Description != nil,
-		in.DeleteOnTermination != nil || in.AttachmentID != "", in.ConnectionTracking != nil,
+		in.DeleteOnTermination != nil || in.AttachmentID != "", in.ConnectionTracking != nil, in.Other,
 	} {
 		if set {
 			n++
@@ -55,6 +56,7 @@ func (m *Model) ModifyNetworkInterface(c Call, id string, in ModifyInput) error 
 		r.Description = *in.Description
 	case in.ConnectionTracking != nil:
 		r.ConnectionTracking = *in.ConnectionTracking
+	case in.Other:
 	default:
 		if err := r.keep(in); err != nil {
 			return err
