@@ -202,7 +202,7 @@ func TestDiffSettles(t *testing.T) {
 	}
 	pool = append(pool, line(t, "-j KUBE-SERVICES"), line(t, "-j KUBE-POSTROUTING"), line(t, "-p tcp -j ACCEPT"),
 		line(t, "-i eni+ -j AWS-CONNMARK-CHAIN-7"))
-	for range 2000 {
+	for range 300 {
 		have := Saved{
 			{"nat", []SavedChain{{Name: "PREROUTING"}, {Name: "POSTROUTING"}, {Name: "AWS-SNAT-CHAIN-0"}, {Name: "AWS-SNAT-CHAIN-3"}}},
 			{"mangle", []SavedChain{{Name: "PREROUTING"}}},

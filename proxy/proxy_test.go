@@ -1,0 +1,410 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/causeway-cni/causeway/proxy/internal/nstest"
+)
+
+// node is a network namespace with a Proxy.
+type node struct {
+	*nstest.Namespace
+	t     *testing.T
+	v     Variant
+	proxy *Proxy
+}
+
+func eachVariant(t *testing.T, test func(t *testing.T, n *node)) {
+	for _, v := range []Variant{NFT, Legacy} {
+		t.Run(string(v), func(t *testing.T) {
+			test(t, &node{nstest.New(t), t, v, New(v)})
+		})
+	}
+}
+
+func (n *node) iptables(args ...string) string {
+	n.t.Helper()
+	return n.Run(append([]string{"iptables-" + string(n.v), "-w"}, args...)...)
+}
+
+func (n *node) sync(nat NodeNAT) []string {
+	n.t.Helper()
+	changes, err := n.trySync(nat)
+	if err != nil {
+		n.t.Fatalf("Sync: %v, after %q", err, changes)
+	}
+	return changes
+}
+
+func (n *node) trySync(nat NodeNAT) (changes []string, err error) {
+	n.t.Helper()
+	n.Do(func() { changes, err = n.proxy.Sync(n.t.Context(), nat) })
+	return changes, err
+}
+
+// untouched says what Check says.
+func (n *node) untouched() (clean bool) {
+	n.t.Helper()
+	var err error
+	n.Do(func() { clean, err = n.proxy.Check() })
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return clean
+}
+
+// rules lists what iptables-save shows, without comments, counters and empty
+// built-in chains.
+func (n *node) rules() []string {
+	n.t.Helper()
+	var rules []string
+	table := ""
+	for line := range strings.Lines(n.Run("iptables-" + string(n.v) + "-save")) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "*"):
+			table = line[1:]
+		case strings.HasPrefix(line, ":") && strings.Contains(line, " - "), strings.HasPrefix(line, "-A"):
+			rule, _, _ := strings.Cut(line, " [")
+			rules = append(rules, table+" "+rule)
+		}
+	}
+	return rules
+}
+
+func (n *node) mustShow(want []string) {
+	n.t.Helper()
+	if diff := cmp.Diff(want, n.rules()); diff != "" {
+		n.t.Errorf("rules (-want +got):\n%s", diff)
+	}
+}
+
+func nodeNAT() NodeNAT {
+	return NodeNAT{
+		PrimaryLink: "eth0",
+		PrimaryAddr: netip.MustParseAddr("192.168.1.50"),
+		VPCBlocks:   []netip.Prefix{netip.MustParsePrefix("192.168.0.0/16")},
+		NodePorts:   true,
+		Mark:        0x80,
+		VethPrefix:  "eni",
+	}
+}
+
+// wanted is what nodeNAT looks like on a node with nothing else.
+var wanted = []string{
+	"nat :AWS-CONNMARK-CHAIN-0 -",
+	"nat :AWS-SNAT-CHAIN-0 -",
+	`nat -A PREROUTING -i eni+ -m comment --comment "AWS, outbound connections" -j AWS-CONNMARK-CHAIN-0`,
+	`nat -A PREROUTING -m comment --comment "AWS, CONNMARK" -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80`,
+	`nat -A POSTROUTING -m comment --comment "AWS SNAT CHAIN" -j AWS-SNAT-CHAIN-0`,
+	`nat -A AWS-CONNMARK-CHAIN-0 -d 192.168.0.0/16 -m comment --comment "AWS CONNMARK CHAIN, VPC CIDR" -j RETURN`,
+	`nat -A AWS-CONNMARK-CHAIN-0 -m comment --comment "AWS, CONNMARK" -j CONNMARK --set-xmark 0x80/0x80`,
+	`nat -A AWS-SNAT-CHAIN-0 -d 192.168.0.0/16 -m comment --comment "AWS SNAT CHAIN" -j RETURN`,
+	`nat -A AWS-SNAT-CHAIN-0 ! -o vlan+ -m comment --comment "AWS, SNAT" -m addrtype ! --dst-type LOCAL -j SNAT --to-source 192.168.1.50 --random-fully`,
+	`mangle -A PREROUTING -i eth0 -m comment --comment "AWS, primary ENI" -m addrtype --dst-type LOCAL --limit-iface-in -j CONNMARK --set-xmark 0x80/0x80`,
+	`mangle -A PREROUTING -i eni+ -m comment --comment "AWS, primary ENI" -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80`,
+	`mangle -A PREROUTING -i vlan+ -m comment --comment "AWS, primary ENI" -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80`,
+}
+
+// byTable puts tables into one order: save lists them by age.
+func byTable(rules []string) []string {
+	rules = slices.Clone(rules)
+	slices.SortStableFunc(rules, func(a, b string) int { return strings.Compare(b[:3], a[:3]) })
+	return rules
+}
+
+func (n *node) mustShowWanted() {
+	n.t.Helper()
+	if diff := cmp.Diff(wanted, byTable(n.rules())); diff != "" {
+		n.t.Errorf("rules (-want +got):\n%s", diff)
+	}
+}
+
+func TestSyncThenNothing(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		if n.untouched() {
+			t.Error("Check is true before the first Sync")
+		}
+		if changes := n.sync(nodeNAT()); len(changes) != 1+10 {
+			t.Errorf("%d changes, want 11: %q", len(changes), changes)
+		}
+		n.mustShowWanted()
+		if !n.untouched() {
+			t.Error("Check is false after Sync")
+		}
+		n.hit()
+		before := n.transactions()
+		if changes := n.sync(nodeNAT()); len(changes) > 0 {
+			t.Errorf("a second Sync changed %q", changes)
+		}
+		if after := n.transactions(); after != before {
+			t.Errorf("a second Sync wrote: fingerprint %v, then %v", before, after)
+		}
+	})
+}
+
+// hit sends a packet through AWS-SNAT-CHAIN-0, so that its counters tell
+// whether somebody wrote it anew.
+func (n *node) hit() {
+	n.t.Helper()
+	n.Run("ip", "addr", "add", "192.168.1.50/32", "dev", "lo")
+	n.Do(func() {
+		conn, err := net.Dial("udp", "192.168.1.50:9")
+		if err == nil {
+			_, err = conn.Write([]byte("hit"))
+			conn.Close()
+		}
+		if err != nil {
+			n.t.Errorf("sending a packet: %v", err)
+		}
+	})
+	if out := n.iptables("-t", "nat", "-nvxL", "AWS-SNAT-CHAIN-0"); !strings.Contains(out, "1       31 RETURN") {
+		n.t.Fatalf("no packet in the chain:\n%s", out)
+	}
+}
+
+// transactions changes with every write: nft counts them, and the counters of
+// a legacy chain that is written anew start at 0.
+func (n *node) transactions() string {
+	n.t.Helper()
+	if n.v == Legacy {
+		return n.Run("iptables-legacy-save", "-c", "-t", "nat")
+	}
+	var seen string
+	n.Do(func() {
+		f, err := n.proxy.backend.Fingerprint()
+		seen = fmt.Sprint(f, err)
+	})
+	return seen
+}
+
+func TestEveryRuleComesBack(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		n.sync(nodeNAT())
+		for _, rule := range wanted {
+			table, rest, _ := strings.Cut(rule, " ")
+			words, isRule := strings.CutPrefix(rest, "-A ")
+			if !isRule {
+				continue
+			}
+			n.Feed("*"+table+"\n-D "+words+"\nCOMMIT\n", "iptables-"+string(n.v)+"-restore", "--noflush", "-w", "5")
+			if n.untouched() {
+				t.Errorf("Check did not see that %q went", rule)
+			}
+			if changes := n.sync(nodeNAT()); len(changes) != 1 {
+				t.Errorf("one change should bring %q back, not %q", rule, changes)
+			}
+			n.mustShowWanted()
+		}
+	})
+}
+
+func TestFlush(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		n.sync(nodeNAT())
+		for _, damage := range [][]string{
+			{"-t", "nat", "-F"},
+			{"-t", "mangle", "-F"},
+			{"-t", "nat", "-F", "AWS-SNAT-CHAIN-0"},
+			{"-t", "nat", "-R", "AWS-SNAT-CHAIN-0", "2", "!", "-o", "vlan+", "-j", "SNAT", "--to-source", "192.168.1.51"},
+			{"-t", "nat", "-I", "AWS-CONNMARK-CHAIN-0", "-j", "RETURN"},
+			{"-t", "nat", "-A", "POSTROUTING", "-m", "comment", "--comment", "AWS SNAT CHAIN", "-j", "AWS-SNAT-CHAIN-0"},
+		} {
+			n.iptables(damage...)
+			if n.untouched() {
+				t.Errorf("Check did not see %q", damage)
+			}
+			n.sync(nodeNAT())
+			n.mustShowWanted()
+		}
+		n.iptables("-t", "nat", "-F")
+		n.iptables("-t", "nat", "-X")
+		n.sync(nodeNAT())
+		n.mustShowWanted()
+	})
+}
+
+func TestForeignRulesStay(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		foreign := `*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-POSTROUTING - [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A PREROUTING -d 0.0.0.0/0 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A DOCKER -i docker0 -j RETURN
+COMMIT
+*filter
+-A FORWARD -m comment --comment "it's \"quoted\" \\ here" -j ACCEPT
+COMMIT
+`
+		n.Feed(foreign, "iptables-"+string(n.v)+"-restore", "-w", "5")
+		before := n.rules()
+		n.sync(nodeNAT())
+		n.iptables("-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "81", "-j", "RETURN")
+		n.iptables("-t", "nat", "-D", "PREROUTING", "3")
+		n.sync(nodeNAT())
+		got := n.iptables("-t", "nat", "-S", "PREROUTING")
+		want := `-P PREROUTING ACCEPT
+-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A PREROUTING -i eni+ -m comment --comment "AWS, outbound connections" -j AWS-CONNMARK-CHAIN-0
+-A PREROUTING -m comment --comment "AWS, CONNMARK" -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80
+-A PREROUTING -p tcp -m tcp --dport 81 -j RETURN
+`
+		got = keepLines(got, "-")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("PREROUTING (-want +got):\n%s", diff)
+		}
+		n.iptables("-t", "nat", "-D", "PREROUTING", "-p", "tcp", "--dport", "81", "-j", "RETURN")
+		n.Do(func() {
+			if _, err := n.proxy.Cleanup(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		n.mustShow(before)
+	})
+}
+
+// keepLines drops iptables' own remarks.
+func keepLines(s, prefix string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if strings.HasPrefix(line, prefix) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func TestBlocksComeAndGo(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		n.sync(nodeNAT())
+		more := nodeNAT()
+		more.VPCBlocks = append(more.VPCBlocks, netip.MustParsePrefix("100.64.0.0/16"))
+		more.Excluded = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("203.0.113.7/32")}
+		for range 2 {
+			n.sync(more)
+			snat := keepLines(n.iptables("-t", "nat", "-S", "AWS-SNAT-CHAIN-0"), "-A")
+			want := `-A AWS-SNAT-CHAIN-0 -d 203.0.113.7/32 -m comment --comment "AWS SNAT CHAIN EXCLUSION" -j RETURN
+-A AWS-SNAT-CHAIN-0 -m comment --comment "AWS SNAT CHAIN EXCLUSION" -j RETURN
+-A AWS-SNAT-CHAIN-0 -d 100.64.0.0/16 -m comment --comment "AWS SNAT CHAIN" -j RETURN
+-A AWS-SNAT-CHAIN-0 -d 192.168.0.0/16 -m comment --comment "AWS SNAT CHAIN" -j RETURN
+-A AWS-SNAT-CHAIN-0 ! -o vlan+ -m comment --comment "AWS, SNAT" -m addrtype ! --dst-type LOCAL -j SNAT --to-source 192.168.1.50 --random-fully
+`
+			if diff := cmp.Diff(want, snat); diff != "" {
+				t.Errorf("chain (-want +got):\n%s", diff)
+			}
+			if changes := n.sync(more); len(changes) > 0 {
+				t.Errorf("a second Sync changed %q", changes)
+			}
+			n.sync(nodeNAT())
+			n.mustShowWanted()
+		}
+	})
+}
+
+func TestExternalOnAndOff(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		external := nodeNAT()
+		external.External = true
+		for range 2 {
+			n.sync(nodeNAT())
+			n.mustShowWanted()
+			n.sync(external)
+			n.mustShow(wanted[len(wanted)-3:])
+		}
+		external.NodePorts = false
+		n.sync(external)
+		n.mustShow(nil)
+	})
+}
+
+func TestRefusesSettings(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		bad := nodeNAT()
+		bad.VPCBlocks = nil
+		if _, err := n.trySync(bad); err == nil {
+			t.Error("Sync accepted a VPC without blocks")
+		}
+		n.mustShow(nil)
+	})
+}
+
+func TestSaysWhatFailed(t *testing.T) {
+	eachVariant(t, func(t *testing.T, n *node) {
+		n.iptables("-t", "nat", "-N", "AWS-SNAT-CHAIN-1")
+		n.iptables("-t", "nat", "-N", "MINE")
+		n.iptables("-t", "nat", "-A", "MINE", "-g", "AWS-SNAT-CHAIN-1")
+		_, err := n.trySync(nodeNAT())
+		if err == nil || !strings.Contains(err.Error(), "AWS-SNAT-CHAIN-1") {
+			t.Errorf("Sync with a chain that is in use: %v, want its name", err)
+		}
+		if n.untouched() {
+			t.Error("Check is true after a Sync that failed")
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := New(NFT).Sync(ctx, nodeNAT()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Sync when cancelled: %v", err)
+	}
+	if _, err := New("bpf").Sync(t.Context(), nodeNAT()); !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("Sync of an unknown variant: %v", err)
+	}
+}
+
+// TestLockIsWaitedFor holds the lock that all legacy programs of a machine
+// share, as kube-proxy does during a long restore.
+func TestLockIsWaitedFor(t *testing.T) {
+	n := &node{nstest.New(t), t, Legacy, New(Legacy)}
+	lock, err := os.OpenFile("/run/xtables.lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	release := time.AfterFunc(500*time.Millisecond, func() { syscall.Flock(int(lock.Fd()), syscall.LOCK_UN) })
+	defer release.Stop()
+	n.sync(nodeNAT())
+	n.mustShowWanted()
+}
+
+func TestAutoFollowsTheNode(t *testing.T) {
+	for _, v := range []Variant{NFT, Legacy} {
+		t.Run(string(v), func(t *testing.T) {
+			n := &node{nstest.New(t), t, v, New(Auto)}
+			n.iptables("-t", "mangle", "-N", "KUBE-KUBELET-CANARY")
+			other := &node{n.Namespace, t, Legacy, n.proxy}
+			if v == Legacy {
+				other.v = NFT
+			}
+			other.iptables("-t", "filter", "-A", "INPUT", "-j", "ACCEPT")
+			changes := n.sync(nodeNAT())
+			want := fmt.Sprintf("use iptables-%s (", v)
+			if !strings.HasPrefix(changes[0], want) {
+				t.Errorf("first change %q, want %q...", changes[0], want)
+			}
+			if left := other.rules(); len(left) != 1 {
+				t.Errorf("the other variant has %q", left)
+			}
+		})
+	}
+}
