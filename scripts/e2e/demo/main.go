@@ -1,0 +1,150 @@
+// Command demo raises a VPC with two nodes on this machine, runs ipamd on
+// each, adds pods until both ENIs of each node carry some, and sends packets
+// along every walk. It prints what it saw.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/causeway-cni/causeway/scripts/e2e/harness"
+	"github.com/causeway-cni/causeway/scripts/e2e/walks"
+)
+
+const name = "demo"
+
+func main() {
+	bin := flag.String("bin", "bin", "directory of the built programs")
+	keep := flag.Bool("keep", false, "leave everything up at the end")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed, err := demo(ctx, *bin, *keep)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+	}
+	if err != nil || failed > 0 {
+		os.Exit(1)
+	}
+}
+
+func demo(ctx context.Context, bin string, keep bool) (failed int, err error) {
+	began := time.Now()
+	bin, err = filepath.Abs(bin)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "causeway-demo-")
+	if err != nil {
+		return 0, err
+	}
+	say("Raising a VPC with two m5.large nodes ...")
+	lab, err := harness.Up(ctx, harness.In(bin), name, dir, "")
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if keep && err == nil {
+			lookAround(bin)
+			return
+		}
+		err = errors.Join(err, lab.Close(), os.RemoveAll(dir))
+	}()
+	world, err := walks.Settle(ctx, lab, say)
+	if err != nil {
+		return 0, err
+	}
+	if err := tables(ctx, world); err != nil {
+		return 0, err
+	}
+	passed, failed := walkAll(ctx, world)
+	drops, err := lab.SourceCheckDrops(ctx)
+	if err != nil {
+		return failed, err
+	}
+	verdict := "pass"
+	if drops == 0 {
+		passed++
+	} else {
+		failed++
+		verdict = "FAIL"
+	}
+	say("\nsource check: %d packets dropped  %s", drops, verdict)
+	say("took %s\n\n%d passed, %d failed", time.Since(began).Round(time.Second), passed, failed)
+	return failed, nil
+}
+
+func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+// tables shows a pod's and a node's network in the words of `ip`.
+func tables(ctx context.Context, w *walks.World) error {
+	pod := w.N1.P2
+	say("\n--- inside pod %s, on the secondary ENI", pod.Name)
+	for _, args := range []string{"-brief addr show dev eth0", "route", "neigh show nud permanent"} {
+		out, err := pod.Exec(ctx, append([]string{"ip"}, strings.Fields(args)...)...)
+		if err != nil {
+			return err
+		}
+		show("ip "+args, out)
+	}
+	say("\n--- on node %s", w.N1.Node.Name)
+	for _, command := range []string{"ip route", "ip route show table 2", "ip rule", "iptables -t nat -S AWS-SNAT-CHAIN-0"} {
+		out, err := w.N1.Node.Exec(ctx, strings.Fields(command)...)
+		if err != nil {
+			return err
+		}
+		show(command, out)
+	}
+	return nil
+}
+
+func show(command, out string) {
+	say("$ %s", command)
+	for _, line := range strings.Split(strings.TrimRight(out, "\n"), "\n") {
+		say("  %s", strings.TrimRight(line, " "))
+	}
+}
+
+// walkAll prints a line for each walk, and below it what was not as it should be.
+func walkAll(ctx context.Context, world *walks.World) (passed, failed int) {
+	say("\n--- walks (tcp and udp, %d probes each)", walks.Repeat)
+	for _, w := range walks.List() {
+		steps, err := w.Run(ctx, world)
+		verdict := "pass"
+		if err != nil {
+			verdict, failed = "FAIL", failed+1
+		} else {
+			passed++
+		}
+		say("%s  %-50s %s", w.Number, w.What, verdict)
+		for i, s := range steps {
+			if i%2 == 0 || s.Want != "" { // udp saw the same, or says so
+				say("       %s -> %s: %s", s.From, s.To, s.Saw)
+			}
+		}
+		if err != nil {
+			say("       %v", err)
+		}
+	}
+	return passed, failed
+}
+
+func lookAround(bin string) {
+	say(`
+Everything is still up. To look around:
+  %[1]s/vpcsim status --name %[2]s
+  %[1]s/vpcsim exec --name %[2]s n1 -- ip rule
+  %[1]s/vpcsim exec --name %[2]s n1 -- ip netns exec n1-pod1 bash
+  %[1]s/vpcsim exec --name %[2]s n1 -- curl -s 127.0.0.1:61678/metrics
+  %[1]s/vpcsim drops --name %[2]s
+To take it down:
+  %[1]s/vpcsim down --name %[2]s`, bin, name)
+}

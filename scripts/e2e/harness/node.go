@@ -1,0 +1,186 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
+)
+
+// Node is one instance of the simulated VPC.
+type Node struct {
+	Name   string
+	lab    *Lab
+	dir    string
+	cni    *libcni.CNIConfig
+	list   *libcni.NetworkConfigList
+	daemon *Daemon
+	server *exec.Cmd
+	starts int
+}
+
+// conflist is what a runtime finds in /etc/cni/net.d.
+const conflist = `{"cniVersion": "1.1.0", "name": "aws-cni", "plugins": [{"type": "causeway-cni"}]}`
+
+// prepare gives the runtime library a plugin directory whose one program runs
+// the real plugin inside the node.
+func (n *Node) prepare() error {
+	plugins := filepath.Join(n.dir, "plugins")
+	if err := os.MkdirAll(plugins, 0o755); err != nil {
+		return err
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec %s exec --name %s %s -- %s\n", n.lab.bins.Vpcsim, n.lab.Name, n.Name, n.lab.bins.CNI)
+	if err := os.WriteFile(filepath.Join(plugins, "causeway-cni"), []byte(script), 0o755); err != nil {
+		return err
+	}
+	list, err := libcni.NetworkConfFromBytes([]byte(conflist))
+	if err != nil {
+		return err
+	}
+	n.list = list
+	n.cni = libcni.NewCNIConfigWithCacheDir([]string{plugins}, filepath.Join(n.dir, "cache"), nil)
+	return nil
+}
+
+// Exec runs a command on the node.
+func (n *Node) Exec(ctx context.Context, command ...string) (string, error) {
+	return n.lab.Exec(ctx, n.Name, command...)
+}
+
+// Status is what the simulator knows of the node.
+func (n *Node) Status(ctx context.Context) (control.NodeStatus, error) {
+	status, err := n.lab.Control.Status(ctx)
+	if err != nil {
+		return control.NodeStatus{}, err
+	}
+	for _, s := range status.Nodes {
+		if s.Name == n.Name {
+			return s, nil
+		}
+	}
+	return control.NodeStatus{}, fmt.Errorf("the simulator has no node %s", n.Name)
+}
+
+// Probe asks an echo server from a process of the node.
+func (n *Node) Probe(ctx context.Context, proto string, target netip.AddrPort, count int) ([]Answer, error) {
+	return n.lab.probe(ctx, n.Name, nil, proto, target, count)
+}
+
+// Serve starts an echo server on the node, as kubelet's port would be.
+func (n *Node) Serve(ctx context.Context) (err error) {
+	n.server, err = n.lab.serve(ctx, n.Name, nil)
+	return err
+}
+
+// Daemon is an ipamd that runs on a node.
+type Daemon struct {
+	Log  string // path of its log
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// StartIpamd starts ipamd with further environment, and does not wait for it.
+func (n *Node) StartIpamd(env ...string) (*Daemon, error) {
+	n.starts++
+	d := &Daemon{Log: filepath.Join(n.dir, fmt.Sprintf("ipamd-%d.log", n.starts)), done: make(chan struct{})}
+	log, err := os.Create(d.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	d.cmd = exec.Command(n.lab.bins.Vpcsim, "exec", "--name", n.lab.Name, n.Name, "--", n.lab.bins.Ipamd)
+	d.cmd.Env = append(os.Environ(), env...)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting ipamd on %s: %w", n.Name, err)
+	}
+	go func() { d.err = d.cmd.Wait(); close(d.done) }()
+	n.daemon = d
+	return d, nil
+}
+
+// AwaitReady waits until the plugin's STATUS says that pods can be added.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	return Poll(ctx, func() error {
+		select {
+		case <-n.daemon.done:
+			return fmt.Errorf("ipamd on %s ended (%v):\n%s", n.Name, n.daemon.err, n.daemon.Tail())
+		default:
+			return n.cni.GetStatusNetworkList(ctx, n.list)
+		}
+	})
+}
+
+// Kill ends the daemon as a crash would.
+func (d *Daemon) Kill() error { return d.end(syscall.SIGKILL) }
+
+// Stop ends the daemon as an operator would.
+func (d *Daemon) Stop() error { return d.end(syscall.SIGTERM) }
+
+func (d *Daemon) end(signal syscall.Signal) error {
+	select {
+	case <-d.done:
+		return nil
+	default:
+	}
+	if err := d.cmd.Process.Signal(signal); err != nil {
+		return err
+	}
+	select {
+	case <-d.done:
+		return nil
+	case <-time.After(20 * time.Second):
+		d.cmd.Process.Kill()
+		return fmt.Errorf("ipamd did not end within 20 s of %s:\n%s", signal, d.Tail())
+	}
+}
+
+// Wait waits for the daemon to end by itself and returns its exit error.
+func (d *Daemon) Wait(ctx context.Context) error {
+	select {
+	case <-d.done:
+		return d.err
+	case <-ctx.Done():
+		return fmt.Errorf("ipamd still runs: %w", ctx.Err())
+	}
+}
+
+// Tail is the end of the daemon's log.
+func (d *Daemon) Tail() string {
+	text, err := os.ReadFile(d.Log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-15):], "\n")
+}
+
+// Poll calls try until it succeeds or ctx ends, and then returns its last error.
+func Poll(ctx context.Context, try func() error) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+// Daemon is the ipamd that was started last.
+func (n *Node) Daemon() *Daemon { return n.daemon }
