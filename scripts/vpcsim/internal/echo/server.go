@@ -19,12 +19,10 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
-	"golang.org/x/sync/errgroup"
 )
 
 // Reply is what the server saw.
@@ -223,40 +221,4 @@ func addrPort(a net.Addr) netip.AddrPort {
 		ap = a.AddrPort()
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// ListenAndServe answers TCP, HTTP and UDP on addr ("host:port", or ":port" for
-// every address of both families) until ctx ends.
-func (s Server) ListenAndServe(ctx context.Context, addr string) error {
-	name, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("listen address %q is not host:port: %w", addr, err)
-	}
-	// One UDP socket per family: only such a socket can answer an IPv4 datagram
-	// from the address that it came to.
-	hosts := []string{name}
-	if name == "" {
-		hosts = []string{"0.0.0.0", "::"}
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return fmt.Errorf("listening: %w", err)
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.ServeTCP(ctx, l) })
-	for _, h := range hosts {
-		group.Go(func() error {
-			network := "udp4"
-			if strings.Contains(h, ":") {
-				network = "udp6"
-			}
-			c, err := lc.ListenPacket(ctx, network, net.JoinHostPort(h, port))
-			if err != nil {
-				return fmt.Errorf("listening: %w", err)
-			}
-			return s.ServeUDP(ctx, c)
-		})
-	}
-	return group.Wait()
 }

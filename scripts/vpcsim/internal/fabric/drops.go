@@ -37,6 +37,7 @@ type Drop struct {
 	Node    string `json:"node"`
 	Reason  Reason `json:"reason"`
 	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
 }
 
 // Drops lists what was dropped, without lines of zero packets; ENIs that are
@@ -48,15 +49,15 @@ func (f *Fabric) Drops(ctx context.Context) ([]Drop, error) {
 	if err != nil {
 		return nil, err
 	}
-	packets, err := decodeCounters(bytes.NewReader(out))
+	counted, err := decodeCounters(bytes.NewReader(out))
 	if err != nil {
 		return nil, err
 	}
 	drops := []Drop{}
 	for o := range f.have {
 		c, ok := o.(counter)
-		if ok && packets[c.name()] > 0 {
-			drops = append(drops, Drop{c.eni, c.node, c.reason, packets[c.name()]})
+		if n := counted[c.name()]; ok && n.Packets > 0 {
+			drops = append(drops, Drop{c.eni, c.node, c.reason, n.Packets, n.Bytes})
 		}
 	}
 	slices.SortFunc(drops, func(a, b Drop) int {

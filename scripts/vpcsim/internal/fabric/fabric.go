@@ -130,10 +130,12 @@ func Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, s := range spaces {
-		errs = append(errs, namespace.Kill(ctx, s), namespace.Remove(s))
+	errs := make([]error, len(spaces))
+	var group sync.WaitGroup
+	for i, s := range spaces {
+		group.Go(func() { errs[i] = errors.Join(namespace.Kill(ctx, s), namespace.Remove(s)) })
 	}
+	group.Wait()
 	return errors.Join(errs...)
 }
 

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/echo"
-	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/namespace"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
 )
 
@@ -89,7 +88,7 @@ func (l *lab) run(place, command string) (string, error) {
 	cmd := exec.CommandContext(l.Context(), words[0], words[1:]...)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := namespace.Do(l.Space(place), cmd.Start); err != nil {
+	if err := l.In(place, cmd.Start); err != nil {
 		return "", err
 	}
 	err := cmd.Wait()
@@ -112,22 +111,19 @@ func (l *lab) must(place string, commands ...string) string {
 // serve runs an echo server in a place on port 9000 of every address.
 func (l *lab) serve(place string) {
 	l.Helper()
-	for _, a := range []string{"0.0.0.0:9000", "[::]:9000"} {
-		addr := netip.MustParseAddrPort(a)
-		if addr.Addr().Is6() {
-			tcp, err := l.Listen(l.Context(), place, addr)
-			if err != nil {
-				l.Fatal(err)
-			}
-			go echo.Server{Host: place}.ServeTCP(l.Context(), tcp)
-			continue
-		}
-		udp, err := l.ListenPacket(l.Context(), place, addr)
-		if err != nil {
-			l.Fatal(err)
-		}
-		go echo.Server{Host: place}.ServeUDP(l.Context(), udp)
+	var sockets echo.Sockets
+	err := l.In(place, func() (err error) {
+		sockets, err = echo.Open(l.Context(), ":9000")
+		return err
+	})
+	if err != nil {
+		l.Fatal(err)
 	}
+	go func() {
+		if err := (echo.Server{Host: place}).Serve(l.Context(), sockets); err != nil {
+			l.Errorf("echo server in %s: %v", place, err)
+		}
+	}()
 }
 
 // probe asks the echo server at target:9000 from a place. It returns the
@@ -149,7 +145,7 @@ func (l *lab) probe(place, proto, from, target string) string {
 // ask runs a probe whose socket is in a place.
 func (l *lab) ask(place string, p echo.Probe) (echo.Result, error) {
 	var conn net.Conn
-	err := namespace.Do(l.Space(place), func() (err error) {
+	err := l.In(place, func() (err error) {
 		conn, err = p.Dial(l.Context())
 		return err
 	})

@@ -195,24 +195,27 @@ func (f *Fabric) nft(ctx context.Context, place, input string, args ...string) (
 	return out.Bytes(), nil
 }
 
+type count struct {
+	Name    string `json:"name"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+}
+
 // decodeCounters reads the named counters of `nft -j list counters`.
-func decodeCounters(r io.Reader) (map[string]uint64, error) {
+func decodeCounters(r io.Reader) (map[string]count, error) {
 	var list struct {
 		Objects []struct {
-			Counter *struct {
-				Name    string `json:"name"`
-				Packets uint64 `json:"packets"`
-			} `json:"counter"`
+			Counter *count `json:"counter"`
 		} `json:"nftables"`
 	}
 	if err := json.NewDecoder(r).Decode(&list); err != nil {
 		return nil, fmt.Errorf("reading the counters that nft lists: %w", err)
 	}
-	packets := map[string]uint64{}
+	counted := map[string]count{}
 	for _, o := range list.Objects {
 		if o.Counter != nil {
-			packets[o.Counter.Name] = o.Counter.Packets
+			counted[o.Counter.Name] = *o.Counter
 		}
 	}
-	return packets, nil
+	return counted, nil
 }

@@ -13,42 +13,17 @@ import (
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/namespace"
 )
 
-// Listen opens a TCP listener inside a place. The listener works from any
-// goroutine.
-func (f *Fabric) Listen(ctx context.Context, place string, addr netip.AddrPort) (net.Listener, error) {
-	var l net.Listener
-	err := namespace.Do(f.Space(place), func() (err error) {
-		l, err = new(net.ListenConfig).Listen(ctx, "tcp", addr.String())
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listening on TCP %s in %s: %w", addr, place, err)
-	}
-	return l, nil
-}
-
-// ListenPacket opens a UDP socket inside a place, of the address's family only.
-func (f *Fabric) ListenPacket(ctx context.Context, place string, addr netip.AddrPort) (net.PacketConn, error) {
-	var c net.PacketConn
-	network := "udp4"
-	if addr.Addr().Is6() {
-		network = "udp6"
-	}
-	err := namespace.Do(f.Space(place), func() (err error) {
-		c, err = new(net.ListenConfig).ListenPacket(ctx, network, addr.String())
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listening on UDP %s in %s: %w", addr, place, err)
-	}
-	return c, nil
+// In runs do on a thread that is inside a place: sockets that it opens belong
+// there and work from any goroutine.
+func (f *Fabric) In(place string, do func() error) error {
+	return namespace.Do(f.Space(place), do)
 }
 
 // Ping sends ICMP echo requests from a place, ten per second, until the target
 // answers or ctx ends.
 func (f *Fabric) Ping(ctx context.Context, place string, target netip.Addr) error {
 	var conn *icmp.PacketConn
-	err := namespace.Do(f.Space(place), func() (err error) {
+	err := f.In(place, func() (err error) {
 		conn, err = icmp.ListenPacket("ip4:icmp", "0.0.0.0")
 		return err
 	})
