@@ -1,0 +1,54 @@
+# Everything that one does with this repository. `make help` lists it.
+# Each target installs what it needs (scripts/deps.sh); Go and make are enough.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/causeway-cni/causeway/rpc.Version=$(VERSION)
+BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o
+
+# The kernel tests look for programs that may not be in a user's path.
+export PATH := $(PATH):/usr/sbin:/sbin
+export GO
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the programs into bin/
+	@scripts/deps.sh build
+	$(BUILD) bin/ipamd ./ipamd
+	$(BUILD) bin/causeway-cni ./cni-plugin
+	$(BUILD) bin/vpcsim ./scripts/vpcsim
+
+.PHONY: demo
+demo: build ## raise a VPC on this machine and send packets along every walk; KEEP=1 leaves it up
+	@scripts/deps.sh demo
+	$(BUILD) bin/demo ./scripts/e2e/demo
+	bin/demo $(if $(KEEP),-keep)
+
+.PHONY: test
+test: ## run all tests, on real network namespaces, with the race detector
+	@scripts/deps.sh test
+	$(GO) test -race -p 2 -timeout 20m ./...
+
+.PHONY: lint
+lint: ## run gofmt, go vet, staticcheck and shellcheck
+	@scripts/deps.sh lint
+	@scripts/lint.sh
+
+.PHONY: bench
+bench: build ## measure against public peers; writes bin/bench.json
+	@scripts/deps.sh bench
+	$(GO) run ./scripts/bench
+
+.PHONY: generate
+generate: ## write generated files anew
+	@scripts/deps.sh generate
+	@scripts/generate.sh
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
