@@ -204,6 +204,18 @@ func TestSourcePorts(t *testing.T) {
 	}
 }
 
+func TestPacketsOfNode(t *testing.T) {
+	eachLab(t, func(t *testing.T, l *lab) {
+		l.sync(nodeNAT())
+		l.echo(l.Namespace, "127.0.0.1:7", "node")
+		l.goesOn(l.dial(l.Namespace, "127.0.0.1", "127.0.0.1:7"), "node sees 127.0.0.1")
+		l.goesOn(l.dial(l.Namespace, "192.168.1.50", "203.0.113.9:7"), "wire 0 sees 192.168.1.50")
+		l.goesOn(l.dial(l.Namespace, "192.168.1.50", podAddr+":7"), "pod sees 192.168.1.50")
+		l.echo(l.Namespace, "192.168.1.50:7", "node")
+		l.fromPod("192.168.1.50", "node sees "+podAddr)
+	})
+}
+
 // services stands for kube-proxy: a node port and a service address.
 const services = `*nat
 :KUBE-SERVICES - [0:0]

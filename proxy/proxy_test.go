@@ -359,14 +359,19 @@ func TestSaysWhatFailed(t *testing.T) {
 			t.Error("Check is true after a Sync that failed")
 		}
 	})
-	ctx, cancel := context.WithCancel(t.Context())
+}
+
+func TestNeverNilForFailure(t *testing.T) {
+	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := New(NFT).Sync(ctx, nodeNAT()); !errors.Is(err, context.Canceled) {
-		t.Errorf("Sync when cancelled: %v", err)
-	}
-	if _, err := New("bpf").Sync(t.Context(), nodeNAT()); !errors.Is(err, exec.ErrNotFound) {
-		t.Errorf("Sync of an unknown variant: %v", err)
-	}
+	nstest.New(t).Do(func() {
+		if _, err := New(NFT).Sync(cancelled, nodeNAT()); !errors.Is(err, context.Canceled) {
+			t.Errorf("Sync when cancelled: %v", err)
+		}
+		if _, err := New("bpf").Sync(t.Context(), nodeNAT()); !errors.Is(err, exec.ErrNotFound) {
+			t.Errorf("Sync of an unknown variant: %v", err)
+		}
+	})
 }
 
 // TestLockIsWaitedFor holds the lock that all legacy programs of a machine
@@ -378,11 +383,16 @@ func TestLockIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+	fd := int(lock.Fd())
+	if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	release := time.AfterFunc(500*time.Millisecond, func() { syscall.Flock(int(lock.Fd()), syscall.LOCK_UN) })
-	defer release.Stop()
+	released := make(chan struct{})
+	time.AfterFunc(500*time.Millisecond, func() {
+		syscall.Flock(fd, syscall.LOCK_UN)
+		close(released)
+	})
+	defer func() { <-released }()
 	n.sync(nodeNAT())
 	n.mustShowWanted()
 }
