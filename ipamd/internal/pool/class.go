@@ -51,7 +51,7 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // Result is what a successful call says that a describe would show later.
 type Result struct {
-	Created      *ENI   // CreateENI
-	AttachmentID string // AttachENI
+	Created      *ENI         // CreateENI
+	AttachmentID string       // AttachENI
 	Assigned     []netip.Addr // AssignAddresses
 }

@@ -1,0 +1,133 @@
+package pool
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Request asks for an address.
+type Request struct {
+	Key   Key
+	Pod   Pod
+	Netns string
+	Link  string // host end of the veth that the pod will have
+}
+
+// Assign hands out an address of the fullest ENI that has one, so that others
+// become empty and can be returned. The same key gets the same address again.
+// fresh is false if the key held it already; ok is false if there is none now.
+func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
+	if a, held := p.held[r.Key]; held {
+		return a, false, true
+	}
+	for _, e := range p.fullestFirst() {
+		if !e.ready {
+			continue
+		}
+		if free := p.free(e, now); len(free) > 0 {
+			a = Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, Address: free[0], ENI: e.ID, Device: e.Device, Since: now}
+			p.Hold(a)
+			return a, true, true
+		}
+	}
+	return Assignment{}, false, false
+}
+
+// fullestFirst sorts by addresses held, then by device number.
+func (p *Pool) fullestFirst() []*entry {
+	count := map[ENIID]int{}
+	for _, a := range p.held {
+		count[a.ENI]++
+	}
+	all := p.sorted()
+	slices.SortStableFunc(all, func(a, b *entry) int { return cmp.Compare(count[b.ID], count[a.ID]) })
+	return all
+}
+
+// Hold books an assignment that was made before, as found on disk. An address
+// that two keys claim goes to the younger assignment; the other is returned.
+func (p *Pool) Hold(a Assignment) (displaced *Assignment) {
+	if key, taken := p.owner[a.Address]; taken && key != a.Key {
+		old := p.held[key]
+		if old.Since.After(a.Since) {
+			return &a
+		}
+		delete(p.held, key)
+		displaced = &old
+	}
+	if before, again := p.held[a.Key]; again && before.Address != a.Address {
+		delete(p.owner, before.Address)
+		displaced = &before
+	}
+	p.held[a.Key] = a
+	p.owner[a.Address] = a.Key
+	delete(p.cooling, a.Address)
+	return displaced
+}
+
+// Cool keeps an address from being handed out until the given time.
+func (p *Pool) Cool(address netip.Addr, until time.Time) {
+	if _, taken := p.owner[address]; !taken {
+		p.cooling[address] = until
+	}
+}
+
+// Release takes an address back and cools it down. An address that was adopted
+// is found by the link that the pod's name gives.
+func (p *Pool) Release(key Key, link string, now time.Time) (Assignment, bool) {
+	a, held := p.held[key]
+	if !held {
+		a, held = p.adoptedBy(link)
+	}
+	if !held {
+		return Assignment{}, false
+	}
+	p.drop(a)
+	p.cooling[a.Address] = now.Add(p.settings.CoolDown)
+	return a, true
+}
+
+func (p *Pool) adoptedBy(link string) (Assignment, bool) {
+	if link == "" {
+		return Assignment{}, false
+	}
+	for _, a := range p.held {
+		if a.Adopted && a.Link == link {
+			return a, true
+		}
+	}
+	return Assignment{}, false
+}
+
+// Unassign undoes an Assign whose answer was never sent.
+func (p *Pool) Unassign(a Assignment) { p.drop(a) }
+
+// Restore undoes a Release that could not be put on disk.
+func (p *Pool) Restore(a Assignment) {
+	delete(p.cooling, a.Address)
+	p.Hold(a)
+}
+
+func (p *Pool) drop(a Assignment) {
+	delete(p.held, a.Key)
+	delete(p.owner, a.Address)
+}
+
+// Adopt holds an address that a running pod has without a record of ours. Such
+// a hold ends when its link is gone, or when a Release names its link.
+func (p *Pool) Adopt(address netip.Addr, link string, device int, now time.Time) Assignment {
+	a := Assignment{
+		Key:  Key{ContainerID: fmt.Sprintf("adopted-%s", address), Interface: "eth0"},
+		Link: link, Address: address, Device: device, Since: now, Adopted: true,
+	}
+	for _, e := range p.enis {
+		if slices.Contains(e.Addresses, address) {
+			a.ENI, a.Device = e.ID, e.Device
+		}
+	}
+	p.Hold(a)
+	return a
+}

@@ -1,0 +1,164 @@
+package pool
+
+import (
+	"fmt"
+	"time"
+)
+
+// block names what is not tried again for a while: a kind of action on an ENI,
+// or in a subnet.
+type block struct {
+	kind kind
+	on   string
+}
+
+type kind int
+
+const (
+	create kind = iota
+	attach
+	protect
+	assign
+)
+
+// failed is the memory of failures in a row.
+type failed struct {
+	failure *Failure
+	until   time.Time
+	times   int
+}
+
+// First and longest pause after a failure, by what it means. A full subnet has
+// room again when other nodes shrink; a missing permission when someone gives
+// it: both are looked at every half minute, which no account notices.
+var pauses = map[Class]struct{ first, longest time.Duration }{
+	Unavailable:  {500 * time.Millisecond, 15 * time.Second},
+	Ambiguous:    {200 * time.Millisecond, 5 * time.Second},
+	Throttled:    {time.Second, 30 * time.Second},
+	Unauthorized: {5 * time.Second, 30 * time.Second},
+	SubnetFull:   {5 * time.Second, 30 * time.Second},
+	AddressLimit: {time.Second, 30 * time.Second},
+	ENILimit:     {15 * time.Second, time.Minute},
+	NotFound:     {500 * time.Millisecond, 15 * time.Second},
+	InUse:        {500 * time.Millisecond, 15 * time.Second},
+	Refused:      {5 * time.Second, time.Minute},
+}
+
+// Failed books an action that EC2 did not carry out, or may not have.
+func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
+	b, ok := p.blockOf(action, f.Class)
+	if !ok {
+		return
+	}
+	pause := pauses[f.Class]
+	times := p.blocks[b].times + 1
+	wait := pause.first << min(times-1, 10)
+	p.blocks[b] = failed{failure: f, until: now.Add(min(wait, pause.longest)), times: times}
+}
+
+// blockOf says what a failure keeps from being tried. A subnet that is full
+// is full for every ENI in it.
+func (p *Pool) blockOf(action Action, class Class) (block, bool) {
+	switch a := action.(type) {
+	case CreateENI:
+		return block{create, string(a.Subnet)}, true
+	case AssignAddresses:
+		if e := p.enis[a.ENI]; e != nil && class == SubnetFull {
+			return block{create, string(e.Subnet)}, true
+		}
+		return block{assign, string(a.ENI)}, true
+	case AttachENI:
+		return block{attach, string(a.ENI)}, true
+	case DeleteENI:
+		return block{attach, string(a.ENI)}, true
+	case ProtectENI:
+		return block{protect, string(a.ENI)}, true
+	}
+	return block{}, false
+}
+
+func (p *Pool) blocked(b block, now time.Time) bool { return p.blocks[b].until.After(now) }
+
+func (p *Pool) unblock(b block) { delete(p.blocks, b) }
+
+// NextChange is when time alone will change the plan: a pause or a cool-down
+// ends. It is zero if nothing is awaited.
+func (p *Pool) NextChange(now time.Time) time.Time {
+	var next time.Time
+	earlier := func(t time.Time) {
+		if t.After(now) && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, f := range p.blocks {
+		earlier(f.until)
+	}
+	for _, t := range p.cooling {
+		earlier(t)
+	}
+	return next
+}
+
+// Cause is why there is no address, for those who can act on it.
+type Cause int
+
+const (
+	// Starting: EC2 was not described yet.
+	Starting Cause = iota
+	// Coming: EC2 was asked and has not answered.
+	Coming
+	// CoolingDown: all that is free was released just now.
+	CoolingDown
+	// TooManyPods: the instance type can hold no more addresses.
+	TooManyPods
+	// DeviceLate: an ENI is attached but its device did not appear.
+	DeviceLate
+	// CallFailed: EC2 refused; Failure says what.
+	CallFailed
+)
+
+// Refusal is the error of an assignment that cannot be made.
+type Refusal struct {
+	Cause   Cause
+	Class   Class // of the failed call, with CallFailed
+	Message string
+	// Hopeless: waiting does not cure it.
+	Hopeless bool
+}
+
+// Error is the message.
+func (r *Refusal) Error() string { return r.Message }
+
+// Why says why there is no address to hand out now.
+func (p *Pool) Why(now time.Time) *Refusal {
+	if !p.observed {
+		return &Refusal{Cause: Starting, Message: "EC2 has not described this node's ENIs yet"}
+	}
+	for _, e := range p.sorted() {
+		if !e.ready && len(p.free(e, now)) > 0 && e.Status != Available {
+			return &Refusal{Cause: DeviceLate, Message: fmt.Sprintf("ENI %s is %s as device %d, but no interface with MAC %s has appeared on the node", e.ID, e.Status, e.Device, e.MAC)}
+		}
+	}
+	c := p.Count(now)
+	if c.Total >= c.MaxAddresses {
+		if c.Cooling > 0 {
+			return &Refusal{Cause: CoolingDown, Message: fmt.Sprintf("all %d addresses that this instance type can hold are assigned (%d) or cooling down (%d)", c.MaxAddresses, c.Assigned, c.Cooling)}
+		}
+		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this instance type can hold %d pod addresses (%d ENIs with %d each), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.AddressesPerENI-1)}
+	}
+	if f := p.worst(); f != nil {
+		return &Refusal{Cause: CallFailed, Class: f.failure.Class, Message: fmt.Sprintf("%s; tried %d times, next at %s", f.failure, f.times, f.until.UTC().Format(time.RFC3339))}
+	}
+	return &Refusal{Cause: Coming, Message: "EC2 was asked for more addresses and has not given them yet"}
+}
+
+// worst is the failure that was met most often.
+func (p *Pool) worst() *failed {
+	var out *failed
+	for _, f := range p.blocks {
+		if out == nil || f.times > out.times {
+			out = &f
+		}
+	}
+	return out
+}

@@ -1,0 +1,186 @@
+// Package pool is the book of a node's ENIs and addresses, and the plan of
+// what to ask of EC2. It is pure: what EC2 shows, what pods ask and what time
+// it is go in; assignments, refusals with a cause, and actions with a reason
+// come out.
+//
+// Invariants, held whatever EC2 shows: an address is held by at most one
+// attachment; one that is held is never dropped, also when a describe does not
+// show it; one that was released is not handed out before its cool-down is
+// over; an ENI's own address is never a pod's; no plan goes over the limits of
+// the instance type.
+//
+// The book serves addresses one by one. Delegated prefixes have their place in
+// ENI, Limits and Action, because they share an ENI's slots.
+package pool
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Settings are fixed for the life of a Pool.
+type Settings struct {
+	Limits         Limits
+	MaxENIs        int           // a limit of the operator's own, 0 for none
+	CoolDown       time.Duration // from release to the next assignment
+	Headroom       int           // free addresses to hold beyond what is asked for
+	ManageUntagged bool          // ENIs without our tag are ours to use
+	InstanceID     string
+}
+
+// Tags by which ENIs are told apart (amazon-vpc-cni-k8s, docs/eni-and-ip-target.md).
+const (
+	TagInstance = "node.k8s.amazonaws.com/instance_id"
+	TagCreated  = "node.k8s.amazonaws.com/createdAt"
+	TagNoManage = "node.k8s.amazonaws.com/no_manage"
+)
+
+// recent is how long EC2's describes may lag behind its own answers: what an
+// answer said is believed for so long against a describe that lacks it.
+const recent = 30 * time.Second
+
+// Pool is the book. It is not safe for concurrent use.
+type Pool struct {
+	settings Settings
+	enis     map[ENIID]*entry
+	held     map[Key]Assignment
+	owner    map[netip.Addr]Key
+	cooling  map[netip.Addr]time.Time // when the address may be handed out again
+	blocks   map[block]failed
+	observed bool // EC2 was described at least once
+	tokens   int  // CreateENI actions planned, for idempotency tokens
+}
+
+// entry is an ENI with what the book knows beyond EC2's description.
+type entry struct {
+	ENI
+	ready   bool                     // its device is there and configured
+	missing bool                     // the last describe did not show it
+	changed time.Time                // when an answer last changed its attachment
+	learned map[netip.Addr]time.Time // addresses known from an answer, not yet from a describe
+}
+
+// New returns an empty book.
+func New(s Settings) *Pool {
+	return &Pool{
+		settings: s, enis: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
+		cooling: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
+	}
+}
+
+// Observed says whether EC2 was described at least once.
+func (p *Pool) Observed() bool { return p.observed }
+
+// ENIs returns what is known of the instance's ENIs, by device number.
+func (p *Pool) ENIs() []ENI {
+	var out []ENI
+	for _, e := range p.sorted() {
+		out = append(out, e.ENI)
+	}
+	return out
+}
+
+func (p *Pool) sorted() []*entry {
+	return slices.SortedFunc(maps.Values(p.enis), func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.Card, b.Card), cmp.Compare(a.Device, b.Device), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// Assignments returns what is held, by address.
+func (p *Pool) Assignments() []Assignment {
+	return slices.SortedFunc(maps.Values(p.held), func(a, b Assignment) int { return a.Address.Compare(b.Address) })
+}
+
+// Cooling returns the released addresses and when each may be handed out again.
+func (p *Pool) Cooling() map[netip.Addr]time.Time { return maps.Clone(p.cooling) }
+
+// Expire forgets cool-downs that are over, and returns their addresses.
+func (p *Pool) Expire(now time.Time) []netip.Addr {
+	var over []netip.Addr
+	for a, until := range p.cooling {
+		if !until.After(now) {
+			over = append(over, a)
+			delete(p.cooling, a)
+		}
+	}
+	return over
+}
+
+// SetReady says which ENIs' devices are there and configured.
+func (p *Pool) SetReady(ready map[ENIID]bool) (changed bool) {
+	for id, e := range p.enis {
+		changed = changed || e.ready != ready[id]
+		e.ready = ready[id]
+	}
+	return changed
+}
+
+// Count is the pool in numbers.
+type Count struct {
+	ENIs, MaxENIs, MaxAddresses    int
+	Total, Assigned, Cooling, Free int // addresses
+	AssignedByENI, TotalByENI      map[ENIID]int
+	ReadyENIs                      map[ENIID]bool
+}
+
+// Count counts.
+func (p *Pool) Count(now time.Time) Count {
+	c := Count{MaxENIs: p.maxENIs(), AssignedByENI: map[ENIID]int{}, TotalByENI: map[ENIID]int{}, ReadyENIs: map[ENIID]bool{}}
+	c.MaxAddresses = c.MaxENIs * (p.settings.Limits.AddressesPerENI - 1)
+	for id, e := range p.enis {
+		c.ENIs++
+		c.TotalByENI[id] = len(e.Addresses)
+		c.ReadyENIs[id] = e.ready
+		c.Total += len(e.Addresses)
+		c.Free += len(p.free(e, now))
+	}
+	for _, a := range p.held {
+		c.AssignedByENI[a.ENI]++
+		c.Assigned++
+	}
+	for _, until := range p.cooling {
+		if until.After(now) {
+			c.Cooling++
+		}
+	}
+	return c
+}
+
+func (p *Pool) maxENIs() int {
+	if m := p.settings.MaxENIs; m > 0 {
+		return min(m, p.settings.Limits.ENIs)
+	}
+	return p.settings.Limits.ENIs
+}
+
+// managed says whether an ENI's addresses are ours to hand out.
+func (p *Pool) managed(e ENI) bool {
+	switch {
+	case e.Primary:
+		return true
+	case e.Tags[TagNoManage] == "true":
+		return false
+	}
+	return p.settings.ManageUntagged || e.Tags[TagInstance] == p.settings.InstanceID
+}
+
+// free are the addresses of an ENI that could be handed out now, were its
+// device ready: the one that was free for longest first.
+func (p *Pool) free(e *entry, now time.Time) []netip.Addr {
+	if !p.managed(e.ENI) || e.missing {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range e.Addresses {
+		if _, taken := p.owner[a]; !taken && !p.cooling[a].After(now) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b netip.Addr) int {
+		return cmp.Or(p.cooling[a].Compare(p.cooling[b]), a.Compare(b))
+	})
+	return out
+}
