@@ -1,0 +1,178 @@
+// Package checkpoint keeps the book of assignments on disk: one small JSON
+// file for each address that is assigned or cooling down, named by it, so that
+// an operation costs the same however many pods there are, and `ls` and `cat`
+// show the book.
+//
+// A file is whole or not there: it is written aside and renamed. The directory
+// lies on a tmpfs, which lives exactly as long as the pods do, so nothing is
+// synced. A file that cannot be read is set aside and reported; it never keeps
+// the daemon from starting.
+package checkpoint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+// Record is the state of one address: held by an assignment, or cooling down.
+type Record struct {
+	Assignment *pool.Assignment // nil if cooling
+	Address    netip.Addr
+	Until      time.Time // of the cool-down
+}
+
+// file is a Record as it is on disk.
+type file struct {
+	State     string     `json:"state"` // "assigned" or "cooling"
+	Network   string     `json:"network,omitempty"`
+	Container string     `json:"containerID,omitempty"`
+	Interface string     `json:"interface,omitempty"`
+	Namespace string     `json:"namespace,omitempty"`
+	Pod       string     `json:"pod,omitempty"`
+	UID       string     `json:"uid,omitempty"`
+	Netns     string     `json:"netns,omitempty"`
+	Link      string     `json:"link,omitempty"`
+	ENI       string     `json:"eni,omitempty"`
+	Device    int        `json:"device,omitempty"`
+	Adopted   bool       `json:"adopted,omitempty"`
+	Since     *time.Time `json:"since,omitempty"`
+	Until     *time.Time `json:"until,omitempty"`
+}
+
+const (
+	stateAssigned = "assigned"
+	stateCooling  = "cooling"
+	temporary     = ".new-"
+	damaged       = ".damaged"
+)
+
+// Store is the directory of the book.
+type Store struct{ dir string }
+
+// Open makes the directory if need be and clears what a crash left half
+// written.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the book: %w", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, temporary+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("opening the book: %w", err)
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("opening the book: %w", err)
+		}
+	}
+	return &Store{dir: dir}, nil
+}
+
+// Assign records that an address is held.
+func (s *Store) Assign(a pool.Assignment) error {
+	return s.write(a.Address, file{
+		State: stateAssigned, Network: a.Key.Network, Container: a.Key.ContainerID, Interface: a.Key.Interface,
+		Namespace: a.Pod.Namespace, Pod: a.Pod.Name, UID: a.Pod.UID, Netns: a.Netns, Link: a.Link,
+		ENI: string(a.ENI), Device: a.Device, Adopted: a.Adopted, Since: &a.Since,
+	})
+}
+
+// Cool records that an address was released and may be handed out again at
+// until.
+func (s *Store) Cool(address netip.Addr, until time.Time) error {
+	return s.write(address, file{State: stateCooling, Until: &until})
+}
+
+// Forget removes what is recorded of an address.
+func (s *Store) Forget(address netip.Addr) error {
+	if err := os.Remove(s.path(address)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting address %s: %w", address, err)
+	}
+	return nil
+}
+
+func (s *Store) path(a netip.Addr) string { return filepath.Join(s.dir, a.String()) }
+
+func (s *Store) write(a netip.Addr, f file) error {
+	text, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("recording address %s: %w", a, err)
+	}
+	fresh := filepath.Join(s.dir, temporary+a.String())
+	err = os.WriteFile(fresh, append(text, '\n'), 0o600)
+	if err == nil {
+		err = os.Rename(fresh, s.path(a))
+	}
+	if err != nil {
+		os.Remove(fresh)
+		return fmt.Errorf("recording address %s: %w", a, err)
+	}
+	return nil
+}
+
+// Load reads the book. An address whose file is damaged is returned as one
+// that cools from now on, and as part of the second result; the file is kept
+// beside under another name.
+func (s *Store) Load() (records []Record, unreadable []error, err error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the book: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), damaged) {
+			continue
+		}
+		r, err := s.read(e.Name())
+		if err != nil {
+			path := filepath.Join(s.dir, e.Name())
+			err = errors.Join(err, os.Rename(path, path+damaged))
+			unreadable = append(unreadable, err)
+		}
+		if r.Address.IsValid() {
+			records = append(records, r)
+		}
+	}
+	return records, unreadable, nil
+}
+
+func (s *Store) read(name string) (Record, error) {
+	path := filepath.Join(s.dir, name)
+	address, err := netip.ParseAddr(name)
+	if err != nil {
+		return Record{}, fmt.Errorf("book entry %s: its name should be an address: %w", path, err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Record{Address: address}, fmt.Errorf("book entry %s: %w", path, err)
+	}
+	return parse(address, text, path)
+}
+
+func parse(address netip.Addr, text []byte, path string) (Record, error) {
+	r := Record{Address: address}
+	var f file
+	if err := json.Unmarshal(text, &f); err != nil {
+		return r, fmt.Errorf("book entry %s: %w", path, err)
+	}
+	switch {
+	case f.State == stateCooling && f.Until != nil:
+		r.Until = *f.Until
+	case f.State == stateAssigned && f.Container != "" && f.Interface != "" && f.Since != nil:
+		r.Assignment = &pool.Assignment{
+			Key: pool.Key{Network: f.Network, ContainerID: f.Container, Interface: f.Interface},
+			Pod: pool.Pod{Namespace: f.Namespace, Name: f.Pod, UID: f.UID}, Netns: f.Netns, Link: f.Link,
+			Address: address, ENI: pool.ENIID(f.ENI), Device: f.Device, Since: *f.Since, Adopted: f.Adopted,
+		}
+	default:
+		return r, fmt.Errorf("book entry %s: state %q needs its fields: \"cooling\" until, \"assigned\" containerID, interface and since", path, f.State)
+	}
+	return r, nil
+}

@@ -1,0 +1,114 @@
+package checkpoint
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+func open(t *testing.T, dir string) *Store {
+	t.Helper()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func assignment(address string) pool.Assignment {
+	return pool.Assignment{
+		Key: pool.Key{Network: "aws-cni", ContainerID: "c1", Interface: "eth0"}, Pod: pool.Pod{Namespace: "default", Name: "web", UID: "u"},
+		Netns: "/run/netns/x", Link: "eni0123456789a", Address: netip.MustParseAddr(address), ENI: "eni-1", Device: 2,
+		Since: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+	}
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "book")
+	s := open(t, dir)
+	a := assignment("10.0.0.5")
+	until := time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC)
+	must(t, s.Assign(a))
+	must(t, s.Cool(netip.MustParseAddr("10.0.0.6"), until))
+	must(t, s.Assign(assignment("10.0.0.7")))
+	must(t, s.Forget(netip.MustParseAddr("10.0.0.7")))
+	must(t, s.Forget(netip.MustParseAddr("10.0.0.7")))
+	must(t, os.WriteFile(filepath.Join(dir, ".new-10.0.0.9"), []byte(`{"sta`), 0o600)) // a crash
+	got, unreadable, err := open(t, dir).Load()
+	if err != nil || len(unreadable) > 0 {
+		t.Fatal(err, unreadable)
+	}
+	want := []Record{{Assignment: &a, Address: a.Address}, {Address: netip.MustParseAddr("10.0.0.6"), Until: until}}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".new-10.0.0.9")); err == nil {
+		t.Error("a half-written file was left")
+	}
+}
+
+func TestADamagedFileIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for name, text := range map[string]string{"10.0.0.5": `{"state":"assi`, "10.0.0.6": `{"state":"assigned"}`, "readme": "hello"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	got, unreadable, err := s.Load()
+	must(t, err)
+	if len(got) != 2 || len(unreadable) != 3 {
+		t.Fatalf("records %v, unreadable %v", got, unreadable)
+	}
+	if !strings.Contains(unreadable[1].Error(), "10.0.0.6") || !strings.Contains(unreadable[1].Error(), "containerID") {
+		t.Errorf("the error does not say what is wrong: %v", unreadable[1])
+	}
+	if _, again, _ := s.Load(); len(again) != 0 {
+		t.Errorf("set aside, and yet read again: %v", again)
+	}
+}
+
+func TestAFailedWriteLeavesTheOldRecord(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	a := assignment("10.0.0.5")
+	must(t, s.Assign(a))
+	must(t, os.Mkdir(filepath.Join(dir, ".new-10.0.0.5"), 0o700)) // the name is taken
+	if err := s.Cool(a.Address, time.Now()); err == nil || !strings.Contains(err.Error(), "10.0.0.5") {
+		t.Errorf("got %v", err)
+	}
+	must(t, os.RemoveAll(filepath.Join(dir, ".new-10.0.0.5")))
+	got, _, err := s.Load()
+	must(t, err)
+	if len(got) != 1 || got[0].Assignment == nil {
+		t.Errorf("got %v", got)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z"}`))
+	f.Add([]byte(`{"state":"cooling","until":"2026-01-02T03:04:05Z"}`))
+	address := netip.MustParseAddr("10.0.0.5")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := parse(address, text, "x")
+		if r.Address != address {
+			t.Errorf("address %s", r.Address)
+		}
+		if err == nil && r.Assignment == nil && r.Until.IsZero() && !strings.Contains(string(text), "0001") {
+			t.Errorf("%q gave nothing and no error", text)
+		}
+	})
+}

@@ -1,0 +1,77 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var settings = Settings{Name: "test", Coalesce: 10 * time.Millisecond, Resync: time.Minute, Pause: 100 * time.Millisecond, LongestPause: time.Second}
+
+// run runs a loop in a bubble of time and returns when its rounds were, in
+// milliseconds.
+func run(t *testing.T, d time.Duration, step func(round int) (time.Duration, error), during func(*Loop)) []int64 {
+	t.Helper()
+	var rounds []int64
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		l := New(settings, func(context.Context) (time.Duration, error) {
+			rounds = append(rounds, time.Since(began).Milliseconds())
+			return step(len(rounds))
+		}, slog.New(slog.DiscardHandler), func(string) {})
+		go during(l)
+		if err := l.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return rounds
+}
+
+func never(*Loop) {}
+
+func TestRounds(t *testing.T) {
+	fine := func(int) (time.Duration, error) { return 0, nil }
+	if diff := cmp.Diff([]int64{0, 60000, 120000}, run(t, 150*time.Second, fine, never)); diff != "" {
+		t.Errorf("resync (-want +got):\n%s", diff)
+	}
+	burst := func(l *Loop) {
+		time.Sleep(time.Second)
+		for range 5 {
+			l.Trigger()
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if diff := cmp.Diff([]int64{0, 1010}, run(t, 30*time.Second, fine, burst)); diff != "" {
+		t.Errorf("triggers that come together (-want +got):\n%s", diff)
+	}
+	soon := func(round int) (time.Duration, error) {
+		if round == 1 {
+			return 2 * time.Second, nil
+		}
+		return 0, nil
+	}
+	if diff := cmp.Diff([]int64{0, 2000}, run(t, 30*time.Second, soon, never)); diff != "" {
+		t.Errorf("again (-want +got):\n%s", diff)
+	}
+}
+
+func TestPausesGrow(t *testing.T) {
+	got := run(t, 20*time.Second, func(int) (time.Duration, error) { return 0, errors.New("no") }, func(l *Loop) {
+		for range 100 {
+			l.Trigger()
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	for i, want := range []int64{100, 200, 400, 800, 1000, 1000, 1000} {
+		if gap := got[i+1] - got[i]; gap < want*3/4 || gap > want*5/4+1 {
+			t.Errorf("pause %d is %d ms, want %d give or take a quarter", i, gap, want)
+		}
+	}
+}
