@@ -49,9 +49,9 @@ func (c Change) String() string {
 }
 
 // Diff returns the changes that lead from what is to what is wanted, to be
-// applied in their order. It deletes only what is ours, by name or comment; what it leaves
-// alone keeps its place and its counters. Tables other than mangle and nat
-// have nothing of ours.
+// applied in their order. It deletes only what is ours, by name or comment;
+// what it leaves alone keeps its place and its counters. Tables other than
+// mangle and nat have nothing of ours.
 func Diff(have Saved, want Ruleset) []Change {
 	var changes []Change
 	for _, name := range Tables() {
