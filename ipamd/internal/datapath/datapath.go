@@ -35,7 +35,7 @@ type Book interface {
 	// those that exist.
 	ReleaseAdopted(exists func(link string) bool) error
 	// Adopt holds an address that was found in use with no record.
-	Adopt(address netip.Addr, link string) error
+	Adopt(address netip.Addr, link string, device int) error
 }
 
 // Settings are those of the node's network.
@@ -68,7 +68,7 @@ func New(s Settings, book Book, handle *kernel.Handle, now func() time.Time, log
 // of ours, as another agent left them. It belongs before the first Step, which
 // would remove their routes.
 func (d *Datapath) AdoptPods() error {
-	have, err := d.kernel.Observe(linux.Scope{VethPrefix: d.settings.VethPrefix})
+	have, err := d.kernel.Observe(linux.Scope{VethPrefix: d.settings.VethPrefix, Priorities: []int{config.RuleFromPod}})
 	if err != nil {
 		return fmt.Errorf("looking for running pods: %w", err)
 	}
@@ -76,11 +76,15 @@ func (d *Datapath) AdoptPods() error {
 	for _, a := range d.book.Assignments() {
 		held[a.Address] = true
 	}
+	device := map[netip.Addr]int{} // of the ENI that the pod leaves by; its table is device + 1
+	for _, r := range have.Rules {
+		device[r.From.Addr()] = r.Table - 1
+	}
 	for _, r := range have.Routes {
 		if held[r.Dst.Addr()] {
 			continue
 		}
-		if err := d.book.Adopt(r.Dst.Addr(), r.Link); err != nil {
+		if err := d.book.Adopt(r.Dst.Addr(), r.Link, device[r.Dst.Addr()]); err != nil {
 			return fmt.Errorf("adopting address %s of link %s: %w", r.Dst.Addr(), r.Link, err)
 		}
 		d.log.Info("adopted the address of a running pod", "address", r.Dst.Addr(), "link", r.Link)
@@ -132,7 +136,7 @@ func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 	n := hostnet.Node{MTU: d.settings.MTU, Mark: d.settings.Mark, MarkValue: d.settings.MarkValue, VethPrefix: d.settings.VethPrefix}
 	for _, e := range enis {
 		mac, err := linux.ParseMAC(e.MAC)
-		if name := names[mac]; err == nil && name != "" && e.Status == pool.Attached {
+		if name := names[mac]; err == nil && name != "" && (e.Status == pool.Attached || e.Status == pool.Attaching) {
 			n.ENIs = append(n.ENIs, hostnet.ENI{
 				ID: string(e.ID), Link: name, Primary: e.Primary, Table: hostnet.Table(e.Device), Gateway: e.Gateway(),
 			})

@@ -36,6 +36,9 @@ func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 	return Assignment{}, false, false
 }
 
+// Holds says whether the key holds an address.
+func (p *Pool) Holds(key Key) bool { _, held := p.held[key]; return held }
+
 // fullestFirst sorts by addresses held, then by device number.
 func (p *Pool) fullestFirst() []*entry {
 	count := map[ENIID]int{}

@@ -1,0 +1,142 @@
+package allocator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+const (
+	// resync is how old a description of EC2 may get. Nothing but us changes
+	// a node's ENIs as a rule, and describes count against the account.
+	resync = 5 * time.Minute
+	// following is how often EC2 is asked while an ENI is on its way.
+	following = 2 * time.Second
+	// callTimeout bounds one EC2 call, with the retries that the SDK makes.
+	callTimeout = 30 * time.Second
+	// maxRounds bounds how many plans one Step carries out.
+	maxRounds = 20
+)
+
+// Step looks at EC2 if need be, and carries out the plan until nothing is left
+// to do or a call fails. again is when the next Step is due.
+func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
+	if err := a.describe(ctx); err != nil {
+		return 0, err
+	}
+	for range maxRounds {
+		actions := a.plan()
+		if len(actions) == 0 {
+			break
+		}
+		if err = a.carryOut(ctx, actions); err != nil {
+			break
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		// Failed calls pause by kind, in the pool; the loop goes on.
+		a.log.Warn("EC2 calls failed", "error", err)
+	}
+	return a.again(time.Now()), a.expire()
+}
+
+// describe looks at EC2 when what is known is in doubt or old.
+func (a *Allocator) describe(ctx context.Context) error {
+	now := time.Now()
+	a.mu.Lock()
+	transitional := a.pool.Transitional()
+	a.mu.Unlock()
+	age := now.Sub(a.described)
+	if !a.doubt && age < resync && !(transitional && age >= following) {
+		return nil
+	}
+	leftovers := a.doubt
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	enis, err := a.cloud.Describe(ctx, leftovers)
+	if err != nil {
+		return fmt.Errorf("describing this node's ENIs: %w", err)
+	}
+	a.described, a.doubt = now, false
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pool.Observe(enis, leftovers, now)
+	a.serve(now)
+	a.changed()
+	return nil
+}
+
+func (a *Allocator) plan() []pool.Action {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pool.Plan(len(a.waiters), time.Now())
+}
+
+// carryOut makes calls that do not depend on each other at the same time. What
+// each brings is handed out as soon as it is there.
+func (a *Allocator) carryOut(ctx context.Context, actions []pool.Action) error {
+	errs := make([]error, len(actions))
+	var calls sync.WaitGroup
+	for i, action := range actions {
+		calls.Go(func() { errs[i] = a.call(ctx, action) })
+	}
+	calls.Wait()
+	a.doubt = a.doubt || errors.Join(errs...) != nil
+	return errors.Join(errs...)
+}
+
+func (a *Allocator) call(ctx context.Context, action pool.Action) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	began := time.Now()
+	result, err := a.cloud.Apply(ctx, action)
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		var failure *pool.Failure
+		if !errors.As(err, &failure) {
+			failure = &pool.Failure{Class: pool.Ambiguous, Err: err}
+		}
+		a.pool.Failed(action, failure, now)
+		a.serve(now)
+		return err
+	}
+	a.log.Info("EC2: "+action.String(), "took", now.Sub(began).Round(time.Millisecond))
+	a.pool.Applied(action, result, now)
+	a.serve(now)
+	a.changed()
+	return nil
+}
+
+// again is when the plan may change with time alone.
+func (a *Allocator) again(now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wait := resync - now.Sub(a.described)
+	if a.pool.Transitional() {
+		wait = min(wait, following)
+	}
+	if next := a.pool.NextChange(now); !next.IsZero() {
+		wait = min(wait, next.Sub(now))
+	}
+	return max(wait, time.Millisecond)
+}
+
+// expire forgets cool-downs that are over, also on disk, and hands out what
+// they kept.
+func (a *Allocator) expire() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	var failed []error
+	for _, address := range a.pool.Expire(now) {
+		failed = append(failed, a.store.Forget(address))
+	}
+	a.serve(now)
+	return errors.Join(failed...)
+}

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/causeway-cni/causeway/cni-plugin/podnet"
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+	"github.com/causeway-cni/causeway/rpc"
+)
+
+func keyOf(a *rpc.Attachment) (pool.Key, error) {
+	for _, field := range []struct{ name, value string }{
+		{"container_id", a.GetContainerId()}, {"interface", a.GetInterface()},
+	} {
+		if field.value == "" {
+			return pool.Key{}, failure(codes.InvalidArgument, rpc.Reason_REASON_INVALID_REQUEST,
+				fmt.Sprintf("attachment.%s is empty; want what the runtime passes to the plugin", field.name))
+		}
+	}
+	return pool.Key{Network: a.GetNetwork(), ContainerID: a.GetContainerId(), Interface: a.GetInterface()}, nil
+}
+
+func podOf(p *rpc.Pod) pool.Pod {
+	return pool.Pod{Namespace: p.GetNamespace(), Name: p.GetName(), UID: p.GetUid()}
+}
+
+// link names the host end of a pod's veth. A runtime that does not say which
+// pod it is gets a name by its container, so that two do not collide; so does
+// a second interface of a pod.
+func (s *Server) link(key pool.Key, pod pool.Pod) string {
+	switch {
+	case pod.Name == "":
+		return podnet.VethName(s.settings.VethPrefix, key.ContainerID, key.Interface)
+	case key.Interface != "eth0":
+		return podnet.VethName(s.settings.VethPrefix, pod.Namespace, pod.Name+"."+key.Interface)
+	}
+	return podnet.VethName(s.settings.VethPrefix, pod.Namespace, pod.Name)
+}
+
+// failure is a status that carries a typed reason.
+func failure(code codes.Code, reason rpc.Reason, message string) error {
+	st, err := status.New(code, message).WithDetails(&rpc.Failure{Reason: reason, Message: message})
+	if err != nil {
+		return status.Error(code, message)
+	}
+	return st.Err()
+}
+
+// statusOf is the one place where an allocator's error becomes a gRPC status.
+func statusOf(err error) error {
+	var refusal *pool.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return failure(codes.ResourceExhausted, reasonOf(refusal), err.Error())
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, err.Error())
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.DeadlineExceeded, err.Error())
+	}
+	return failure(codes.Internal, rpc.Reason_REASON_STATE_NOT_WRITTEN, err.Error())
+}
+
+// reasonOf gives a refusal its code.
+func reasonOf(r *pool.Refusal) rpc.Reason {
+	switch r.Cause {
+	case pool.Starting:
+		return rpc.Reason_REASON_STARTING
+	case pool.Coming:
+		return rpc.Reason_REASON_ADDRESSES_COMING
+	case pool.CoolingDown:
+		return rpc.Reason_REASON_ADDRESSES_COOLING
+	case pool.TooManyPods:
+		return rpc.Reason_REASON_ENI_LIMIT
+	case pool.DeviceLate:
+		return rpc.Reason_REASON_DEVICE_LATE
+	}
+	switch r.Class {
+	case pool.Throttled:
+		return rpc.Reason_REASON_THROTTLED
+	case pool.Unauthorized:
+		return rpc.Reason_REASON_UNAUTHORIZED
+	case pool.SubnetFull:
+		return rpc.Reason_REASON_SUBNET_FULL
+	case pool.ENILimit, pool.AddressLimit:
+		return rpc.Reason_REASON_ENI_LIMIT
+	}
+	return rpc.Reason_REASON_EC2_UNAVAILABLE
+}
