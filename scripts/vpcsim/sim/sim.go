@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/admin"
@@ -133,8 +134,12 @@ func (s *Sim) Seed() uint64 { return s.inner.Model.Seed() }
 // Transport reaches a node's services without a network: requests whose path
 // begins with /latest are for its metadata service, all others for EC2.
 func (s *Sim) Transport(node string) http.RoundTripper {
-	mux := http.NewServeMux()
-	mux.Handle("/latest/", s.inner.IMDS.ForNode(node))
-	mux.Handle("/", s.inner.EC2)
-	return direct{mux}
+	metadata := s.inner.IMDS.ForNode(node)
+	return direct{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/latest") {
+			metadata.ServeHTTP(w, r)
+		} else {
+			s.inner.EC2.ServeHTTP(w, r)
+		}
+	})}
 }
