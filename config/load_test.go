@@ -1,0 +1,272 @@
+package config
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// env is a lookup over a map.
+func env(vars map[string]string) func(string) (string, bool) {
+	return func(variable string) (string, bool) {
+		value, ok := vars[variable]
+		return value, ok
+	}
+}
+
+func defaults() Config {
+	return Config{
+		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
+		SNAT:    SNAT{Random: RandomPRNG},
+		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 10 * time.Second},
+		EC2:     EC2{HTTPTimeout: 10 * time.Second},
+		Daemon:  Daemon{LogLevel: LogInfo, MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
+	}
+}
+
+func diff(want, got Config) string {
+	return cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}))
+}
+
+func TestLoadDefaults(t *testing.T) {
+	empty := map[string]string{}
+	for _, s := range settings() {
+		empty[s.variable] = ""
+	}
+	for name, vars := range map[string]map[string]string{"unset": nil, "set to nothing": empty} {
+		got, warnings, err := Load(env(vars))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: warnings %q, error %v", name, warnings, err)
+		}
+		if d := diff(defaults(), got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+// TestChartOfAWSNode loads what the chart of aws-node 1.23 sets by default: a
+// node that is taken over must start.
+func TestChartOfAWSNode(t *testing.T) {
+	got, warnings, err := Load(env(map[string]string{
+		"ADDITIONAL_ENI_TAGS": "{}", "AWS_VPC_CNI_NODE_PORT_SUPPORT": "true", "AWS_VPC_ENI_MTU": "9001",
+		"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "false", "AWS_VPC_K8S_CNI_EXTERNALSNAT": "false",
+		"AWS_VPC_K8S_CNI_LOGLEVEL": "DEBUG", "AWS_VPC_K8S_CNI_RANDOMIZESNAT": "prng",
+		"AWS_VPC_K8S_CNI_VETHPREFIX": "eni", "CLUSTER_NAME": "prod-1", "DISABLE_METRICS": "false",
+		"DISABLE_NETWORK_RESOURCE_PROVISIONING": "false", "ENABLE_IMDS_ONLY_MODE": "false",
+		"ENABLE_IPv4": "true", "ENABLE_IPv6": "false", "ENABLE_MULTI_NIC": "false", "ENABLE_POD_ENI": "false",
+		"ENABLE_PREFIX_DELEGATION": "false", "WARM_ENI_TARGET": "1", "WARM_PREFIX_TARGET": "1",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := defaults()
+	want.EC2.ClusterName, want.EC2.Tags, want.Daemon.LogLevel = "prod-1", map[string]string{}, LogDebug
+	if d := diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	wantWarnings := []string{
+		`WARM_ENI_TARGET="1" has no effect in this version`,
+		`WARM_PREFIX_TARGET="1" has no effect in this version`,
+	}
+	if d := cmp.Diff(wantWarnings, warnings); d != "" {
+		t.Errorf("warnings (-want +got):\n%s", d)
+	}
+}
+
+func TestLoadGood(t *testing.T) {
+	for _, test := range []struct {
+		variable, value string
+		want            func(*Config)
+	}{
+		{"AWS_VPC_ENI_MTU", "576", func(c *Config) { c.Network.MTU, c.Network.PodMTU = 576, 576 }},
+		{"AWS_VPC_ENI_MTU", "1500", func(c *Config) { c.Network.MTU, c.Network.PodMTU = 1500, 1500 }},
+		{"POD_MTU", "8900", func(c *Config) { c.Network.PodMTU = 8900 }},
+		{"POD_MTU", "9001", func(*Config) {}},
+		{"AWS_VPC_K8S_CNI_VETHPREFIX", "a", func(c *Config) { c.Network.VethPrefix = "a" }},
+		{"AWS_VPC_K8S_CNI_VETHPREFIX", "etha", func(c *Config) { c.Network.VethPrefix = "etha" }},
+		{"AWS_VPC_K8S_CNI_CONNMARK", "1", func(c *Config) { c.Network.ConnectionMark = 1 }},
+		{"AWS_VPC_K8S_CNI_CONNMARK", "010", func(c *Config) { c.Network.ConnectionMark = 10 }},
+		{"AWS_VPC_K8S_CNI_CONNMARK", "0XfF", func(c *Config) { c.Network.ConnectionMark = 0xff }},
+		{"AWS_VPC_K8S_CNI_CONNMARK", "4294967295", func(c *Config) { c.Network.ConnectionMark = 1<<32 - 1 }},
+		{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "F", func(c *Config) { c.Network.NodePortSupport = false }},
+		{"AWS_VPC_K8S_CNI_EXTERNALSNAT", "tRuE", func(c *Config) { c.SNAT.External = true }},
+		{"AWS_VPC_K8S_CNI_EXTERNALSNAT", "1", func(c *Config) { c.SNAT.External = true }},
+		{"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "203.0.113.7/24, 192.0.2.0/28,203.0.113.0/24", func(c *Config) {
+			c.SNAT.Excluded = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.0/28")}
+		}},
+		{"AWS_VPC_K8S_CNI_RANDOMIZESNAT", "hashrandom", func(c *Config) { c.SNAT.Random = RandomHash }},
+		{"AWS_VPC_K8S_CNI_RANDOMIZESNAT", "None", func(c *Config) { c.SNAT.Random = RandomNone }},
+		{"IP_COOLDOWN_PERIOD", "0", func(c *Config) { c.Pool.CoolDown = 0 }},
+		{"MAX_ENI", "-1", func(*Config) {}},
+		{"MAX_ENI", "1", func(c *Config) { c.Pool.MaxENIs = 1 }},
+		{"MANAGE_UNTAGGED_ENI", "false", func(c *Config) { c.Pool.ManageUntagged = false }},
+		{"CAUSEWAY_ASSIGN_WAIT", "0s", func(c *Config) { c.Pool.AssignWait = 0 }},
+		{"CAUSEWAY_ASSIGN_WAIT", "2m", func(c *Config) { c.Pool.AssignWait = 2 * time.Minute }},
+		{"AWS_EC2_ENDPOINT", "http://127.0.0.1:8080/ec2", func(c *Config) { c.EC2.Endpoint = "http://127.0.0.1:8080/ec2" }},
+		{"HTTP_TIMEOUT", "15", func(c *Config) { c.EC2.HTTPTimeout = 15 * time.Second }},
+		{"CLUSTER_NAME", "a_b-c.d9", func(c *Config) { c.EC2.ClusterName = "a_b-c.d9" }},
+		{"ADDITIONAL_ENI_TAGS", `{"team": "net", "Kürzel": ""}`, func(c *Config) {
+			c.EC2.Tags = map[string]string{"team": "net", "Kürzel": ""}
+		}},
+		{"AWS_VPC_K8S_CNI_LOGLEVEL", "Warn", func(c *Config) { c.Daemon.LogLevel = LogWarn }},
+		{"CAUSEWAY_METRICS_BIND_ADDRESS", "[::1]:80", func(c *Config) { c.Daemon.MetricsAddr = "[::1]:80" }},
+		{"DISABLE_METRICS", "true", func(c *Config) { c.Daemon.MetricsAddr = "" }},
+		{"CAUSEWAY_IPTABLES", "legacy", func(c *Config) { c.Daemon.IPTables = IPTablesLegacy }},
+	} {
+		t.Run(test.variable+"="+test.value, func(t *testing.T) {
+			got, warnings, err := Load(env(map[string]string{test.variable: test.value}))
+			if err != nil || len(warnings) > 0 {
+				t.Fatalf("warnings %q, error %v", warnings, err)
+			}
+			want := defaults()
+			test.want(&want)
+			if d := diff(want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// bad holds values that are refused, for every variable that refuses any.
+func bad() map[string][]string {
+	long := strings.Repeat("x", 129)
+	vars := map[string][]string{
+		"AWS_VPC_ENI_MTU":                    {"575", "9002", "-1", "jumbo", "1500.0", "99999999999999999999"},
+		"POD_MTU":                            {"0", "575", "9002", "x"},
+		"AWS_VPC_K8S_CNI_VETHPREFIX":         {"enieth", "eth", "lo", "vlan", "ENI", "e1", "e/"},
+		"AWS_VPC_K8S_CNI_CONNMARK":           {"0", "0x0", "-1", "4294967296", "0x100000000", "0x", "0b1", "1_0", "80h"},
+		"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": {"10.0.0.0", "10.0.0.0/33", "fd00::/8", "10.0.0.0/8,", ","},
+		"AWS_VPC_K8S_CNI_RANDOMIZESNAT":      {"random", "true"},
+		"IP_COOLDOWN_PERIOD":                 {"-1", "30s", "86401", "9223372036854775807"},
+		"MAX_ENI":                            {"0", "-2", "32769", "all"},
+		"CAUSEWAY_ASSIGN_WAIT":               {"10", "-1s", "121s", "soon"},
+		"AWS_EC2_ENDPOINT":                   {"ec2", "ftp://ec2", "http://", "http://:80", "http://%zz"},
+		"HTTP_TIMEOUT":                       {"9", "10s", "1e3"},
+		"CLUSTER_NAME":                       {"a b", "a/b", "é", long},
+		"ADDITIONAL_ENI_TAGS": {"team=net", "[]", `{"a":1}`, `{"":"a"}`, `{"aws:a":"b"}`, `{"AWS:a":"b"}`,
+			`{"node.k8s.amazonaws.com/no_manage":"true"}`, `{"` + long + `":""}`, `{"a":"` + long + long + `"}`},
+		"AWS_VPC_K8S_CNI_LOGLEVEL":      {"verbose", "5"},
+		"CAUSEWAY_METRICS_BIND_ADDRESS": {":61678", "localhost:61678", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536"},
+		"CAUSEWAY_IPTABLES":             {"nftables"},
+		"ENABLE_IPv4":                   {"false", "0"},
+	}
+	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS"} {
+		vars[v] = []string{"yes", "2", "on", " true"}
+	}
+	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
+		"ENABLE_POD_ENI", "ENABLE_MULTI_NIC", "ENABLE_IMDS_ONLY_MODE", "DISABLE_NETWORK_RESOURCE_PROVISIONING"} {
+		vars[v] = []string{"true", "1", "yes"}
+	}
+	return vars
+}
+
+func TestLoadBad(t *testing.T) {
+	for variable, values := range bad() {
+		for _, value := range values {
+			got, _, err := Load(env(map[string]string{variable: value}))
+			if err == nil {
+				t.Errorf("%s=%q was accepted", variable, value)
+				continue
+			}
+			text := err.Error()
+			if !strings.HasPrefix(text, variable+"=") || !strings.Contains(text, "; want ") || strings.Contains(text, "\n") {
+				t.Errorf("%s=%q: error is not one line with variable, value and what is right: %v", variable, value, err)
+			}
+			if d := diff(Config{}, got); d != "" {
+				t.Errorf("%s=%q: a Config beside an error (-want +got):\n%s", variable, value, d)
+			}
+		}
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	for _, test := range []struct {
+		vars map[string]string
+		want string
+	}{
+		{map[string]string{"AWS_VPC_ENI_MTU": "12"}, `AWS_VPC_ENI_MTU="12": out of range; want 576..9001 bytes`},
+		{map[string]string{"AWS_VPC_ENI_MTU": "1500", "POD_MTU": "1501"},
+			`POD_MTU="1501": larger than the MTU of the ENIs; want 576..1500 bytes`},
+		{map[string]string{"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": "192.0.2.0/24,x"},
+			`AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS="192.0.2.0/24,x": entry "x" is not an IPv4 CIDR; want IPv4 CIDRs, separated by commas`},
+		{map[string]string{"ENABLE_IPv6": "true"}, `ENABLE_IPv6="true": not carried out by this version; want only false`},
+	} {
+		_, _, err := Load(env(test.vars))
+		if err == nil || err.Error() != test.want {
+			t.Errorf("%v:\n got %v\nwant %s", test.vars, err, test.want)
+		}
+	}
+}
+
+// TestLoadAllErrorsAtOnce gives every variable a bad value and wants one line
+// for each.
+func TestLoadAllErrorsAtOnce(t *testing.T) {
+	vars := map[string]string{}
+	for variable, values := range bad() {
+		vars[variable] = values[0]
+	}
+	_, _, err := Load(env(vars))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	var got []string
+	for line := range strings.Lines(err.Error()) {
+		variable, _, _ := strings.Cut(line, "=")
+		got = append(got, variable)
+	}
+	slices.Sort(got)
+	if d := cmp.Diff(slices.Sorted(maps.Keys(vars)), got); d != "" {
+		t.Errorf("variables in the error (-want +got):\n%s", d)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, variable := range []string{"WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET", "AWS_EXTERNAL_SERVICE_CIDRS"} {
+		_, warnings, err := Load(env(map[string]string{variable: "3"}))
+		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {
+			t.Errorf("error %v, warnings (-want +got):\n%s", err, d)
+		}
+	}
+	_, warnings, err := Load(env(map[string]string{
+		"AWS_VPC_K8S_CNI_EXTERNALSNAT": "true", "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": "192.0.2.0/24",
+	}))
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS has no effect") {
+		t.Errorf("excluded beside external SNAT: warnings %q, error %v", warnings, err)
+	}
+}
+
+// TestDisableMetricsWins holds the order of the two rows that write one field.
+func TestDisableMetricsWins(t *testing.T) {
+	got, _, err := Load(env(map[string]string{"DISABLE_METRICS": "true", "CAUSEWAY_METRICS_BIND_ADDRESS": "127.0.0.1:1"}))
+	if err != nil || got.Daemon.MetricsAddr != "" {
+		t.Errorf("address %q, error %v; want none", got.Daemon.MetricsAddr, err)
+	}
+}
+
+// FuzzLoad gives one variable any value: Load does not panic, and an error
+// names that variable.
+func FuzzLoad(f *testing.F) {
+	rows := settings()
+	for i, s := range rows {
+		f.Add(uint(i), s.fallback)
+		for _, value := range bad()[s.variable] {
+			f.Add(uint(i), value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, row uint, value string) {
+		variable := rows[row%uint(len(rows))].variable
+		c, _, err := Load(env(map[string]string{variable: value}))
+		if err != nil && !strings.HasPrefix(err.Error(), variable+"=") {
+			t.Errorf("%s=%q: error names another variable: %v", variable, value, err)
+		}
+		if err == nil && (c.Network.PodMTU < 576 || c.Network.PodMTU > c.Network.MTU || c.Network.ConnectionMark == 0) {
+			t.Errorf("%s=%q: out of range: %+v", variable, value, c.Network)
+		}
+	})
+}
