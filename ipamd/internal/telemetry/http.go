@@ -35,7 +35,10 @@ func Handler(metrics *Metrics, ready func() error, state func() any) http.Handle
 
 // A client that goes away is no failure of ours: errors of writing to it are
 // dropped, here and in dump.
-func ok(w http.ResponseWriter) { _, _ = io.WriteString(w, "ok\n") }
+func ok(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "ok\n")
+}
 
 // dump writes only after all has been encoded, so that a failure has a status.
 func dump(w http.ResponseWriter, state any) {
