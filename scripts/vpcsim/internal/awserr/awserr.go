@@ -65,43 +65,43 @@ func DefaultMessage(code string) string {
 	return "Injected by a fault rule"
 }
 
-// NoFreeAddresses: the subnet has too few free IPv4 addresses.
+// NoFreeAddresses is the refusal when the subnet has too few free IPv4 addresses.
 func NoFreeAddresses() *Error {
 	return New("InsufficientFreeAddressesInSubnet", "The specified subnet does not have enough free addresses to satisfy the request.")
 }
 
-// NoFreeBlocks: enough addresses are free, but no aligned /28.
+// NoFreeBlocks is the refusal when enough addresses are free, but no aligned /28.
 func NoFreeBlocks() *Error {
 	return New("InsufficientCidrBlocks", "The specified subnet does not have enough free cidr blocks to satisfy the request.")
 }
 
-// NoFreePrefixes: a prefix is asked of a subnet at its capacity. The text is
+// NoFreePrefixes is the refusal when a prefix is asked of a subnet at its capacity. The text is
 // what tells it from other InvalidParameterValue answers.
 func NoFreePrefixes() *Error {
 	return New("InvalidParameterValue", "There aren't sufficient free Ipv4 addresses or prefixes")
 }
 
-// TooManyAddresses: addresses and prefixes would exceed the slots of the ENI.
+// TooManyAddresses is the refusal when addresses and prefixes would exceed the slots of the ENI.
 func TooManyAddresses() *Error {
 	return New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
 }
 
-// Throttled: the action's token bucket is empty.
+// Throttled is the refusal when the action's token bucket is empty.
 func Throttled() *Error {
 	return New("RequestLimitExceeded", "Request limit exceeded.")
 }
 
-// DryRun: the request asked only whether it would succeed, and it would.
+// DryRun is the answer when the request asked only whether it would succeed, and it would.
 func DryRun() *Error {
 	return New("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 }
 
-// Missing: a required parameter is absent.
+// Missing is the refusal when a required parameter is absent.
 func Missing(param string) *Error {
 	return New("MissingParameter", "The request must contain the parameter %s", param)
 }
 
-// BadValue: a parameter has a value that it cannot have.
+// BadValue is the refusal when a parameter has a value that it cannot have.
 func BadValue(param, value, reason string) *Error {
 	return New("InvalidParameterValue", "Value (%s) for parameter %s is invalid. %s", value, param, reason)
 }

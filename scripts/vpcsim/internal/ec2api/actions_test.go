@@ -108,6 +108,23 @@ func TestAttachModifyDetachDelete(t *testing.T) {
 	w.ok(err)
 }
 
+// TestNetworkCards holds that a device index is one of its card.
+func TestNetworkCards(t *testing.T) {
+	w := start(t, "{profile: none, nodes: [{name: n1, subnet: a, type: p4d.24xlarge}]}")
+	for card := range int32(4) {
+		out := must(w.ec2.AttachNetworkInterface(w.ctx, &ec2.AttachNetworkInterfaceInput{
+			NetworkInterfaceId: w.create().NetworkInterfaceId, InstanceId: aws.String(w.sim.Instance("n1")), DeviceIndex: aws.Int32(1), NetworkCardIndex: aws.Int32(card),
+		}))(w)
+		if *out.NetworkCardIndex != card {
+			t.Errorf("attached to card %d, want %d", *out.NetworkCardIndex, card)
+		}
+	}
+	e := must(w.sim.Control().Status(w.ctx))(w).Nodes[0].Interfaces
+	if len(e) != 5 || e[4].NetworkCard != 3 || e[4].DeviceIndex != 1 {
+		t.Errorf("interfaces %+v", e)
+	}
+}
+
 func TestAssignIPv4(t *testing.T) {
 	w := start(t, "profile: none")
 	id := w.primary().NetworkInterfaceId

@@ -18,16 +18,30 @@ const (
 	noGroup = "sg-00000000000000001"
 )
 
+// refusal is an error and the message that it has to have.
+type refusal struct {
+	err     error
+	message string
+}
+
+func prefixes(texts ...string) []types.Ipv4PrefixSpecificationRequest {
+	var out []types.Ipv4PrefixSpecificationRequest
+	for _, text := range texts {
+		out = append(out, types.Ipv4PrefixSpecificationRequest{Ipv4Prefix: aws.String(text)})
+	}
+	return out
+}
+
 // TestErrors makes every refusal happen that the model or the API can come to
 // by itself.
 func TestErrors(t *testing.T) {
-	assign := func(w *world, id *string, n, prefixes int32) error {
+	assign := func(w *world, id *string, n, blocks int32) error {
 		in := &ec2.AssignPrivateIpAddressesInput{NetworkInterfaceId: id}
 		if n > 0 {
 			in.SecondaryPrivateIpAddressCount = aws.Int32(n)
 		}
-		if prefixes > 0 {
-			in.Ipv4PrefixCount = aws.Int32(prefixes)
+		if blocks > 0 {
+			in.Ipv4PrefixCount = aws.Int32(blocks)
 		}
 		_, err := w.ec2.AssignPrivateIpAddresses(w.ctx, in)
 		return err
@@ -67,178 +81,213 @@ func TestErrors(t *testing.T) {
 	}
 	tests := []struct {
 		name, topology string
-		do             func(w *world) (error, string) // the error and its message
+		do             func(w *world) refusal
 		code           string
 		status         int
 	}{
-		{"no free address", "", func(w *world) (error, string) {
+		{"no free address", "", func(w *world) refusal {
 			must(w.sim.Control().Consume(w.ctx, "a", 249))(w)
-			return assign(w, w.primary().NetworkInterfaceId, 2, 0), "The specified subnet does not have enough free addresses to satisfy the request."
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 2, 0), "The specified subnet does not have enough free addresses to satisfy the request."}
 		}, "InsufficientFreeAddressesInSubnet", 400},
-		{"no free address to create with", "", func(w *world) (error, string) {
+		{"no free address to create with", "", func(w *world) refusal {
 			must(w.sim.Control().Consume(w.ctx, "a", -1))(w)
-			return create(w, func(*ec2.CreateNetworkInterfaceInput) {}), "The specified subnet does not have enough free addresses to satisfy the request."
+			return refusal{create(w, func(*ec2.CreateNetworkInterfaceInput) {}), "The specified subnet does not have enough free addresses to satisfy the request."}
 		}, "InsufficientFreeAddressesInSubnet", 400},
-		{"fragmented", "", func(w *world) (error, string) {
+		{"fragmented", "", func(w *world) refusal {
 			must(w.sim.Control().Fragment(w.ctx, "a"))(w)
-			return assign(w, w.primary().NetworkInterfaceId, 0, 1), "The specified subnet does not have enough free cidr blocks to satisfy the request."
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 0, 1), "The specified subnet does not have enough free cidr blocks to satisfy the request."}
 		}, "InsufficientCidrBlocks", 400},
-		{"prefix of a full subnet", "", func(w *world) (error, string) {
+		{"prefix of a full subnet", "", func(w *world) refusal {
 			must(w.sim.Control().Consume(w.ctx, "a", 240))(w)
-			return assign(w, w.primary().NetworkInterfaceId, 0, 1), "There aren't sufficient free Ipv4 addresses or prefixes"
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 0, 1), "There aren't sufficient free Ipv4 addresses or prefixes"}
 		}, "InvalidParameterValue", 400},
-		{"too many addresses", "", func(w *world) (error, string) {
-			return assign(w, w.primary().NetworkInterfaceId, 10, 0), "Number of private addresses will exceed limit."
+		{"too many addresses", "", func(w *world) refusal {
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 10, 0), "Number of private addresses will exceed limit."}
 		}, "PrivateIpAddressLimitExceeded", 400},
-		{"too many prefixes", "", func(w *world) (error, string) {
+		{"too many prefixes", "", func(w *world) refusal {
 			w.ok(assign(w, w.primary().NetworkInterfaceId, 4, 0))
-			return assign(w, w.primary().NetworkInterfaceId, 0, 6), "Number of private addresses will exceed limit."
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 0, 6), "Number of private addresses will exceed limit."}
 		}, "PrivateIpAddressLimitExceeded", 400},
-		{"too many addresses show at attach", "", func(w *world) (error, string) {
+		{"too many addresses show at attach", "", func(w *world) refusal {
 			eni := w.create(func(in *ec2.CreateNetworkInterfaceInput) { in.SecondaryPrivateIpAddressCount = aws.Int32(20) })
-			return attach(w, eni.NetworkInterfaceId, w.sim.Instance("n1"), 1, 0), "Number of private addresses will exceed limit."
+			return refusal{attach(w, eni.NetworkInterfaceId, w.sim.Instance("n1"), 1, 0), "Number of private addresses will exceed limit."}
 		}, "PrivateIpAddressLimitExceeded", 400},
-		{"prefix on Xen", "nodes: [{name: n1, subnet: a, type: m4.large}]", func(w *world) (error, string) {
-			return assign(w, w.primary().NetworkInterfaceId, 0, 1), "The instance type m4.large does not support prefix delegation"
+		{"prefix on Xen", "nodes: [{name: n1, subnet: a, type: m4.large}]", func(w *world) refusal {
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 0, 1), "The instance type m4.large does not support prefix delegation"}
 		}, "UnsupportedOperation", 400},
-		{"too many interfaces", "nodes: [{name: n1, subnet: a, type: t3.medium}]", func(w *world) (error, string) {
+		{"too many interfaces", "nodes: [{name: n1, subnet: a, type: t3.medium}]", func(w *world) refusal {
 			w.attach(w.create(), 1)
 			w.attach(w.create(), 2)
-			return attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n1"), 3, 0), "Interface count 4 exceeds the limit for t3.medium"
+			return refusal{attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n1"), 3, 0), "Interface count 4 exceeds the limit for t3.medium"}
 		}, "AttachmentLimitExceeded", 400},
-		{"device index taken", "", func(w *world) (error, string) {
+		{"device index taken", "", func(w *world) refusal {
 			id := w.sim.Instance("n1")
 			w.attach(w.create(), 1)
-			return attach(w, w.create().NetworkInterfaceId, id, 1, 0), fmt.Sprintf("Instance '%s' already has an interface attached at device index '1'.", id)
+			return refusal{attach(w, w.create().NetworkInterfaceId, id, 1, 0), fmt.Sprintf("Instance '%s' already has an interface attached at device index '1'.", id)}
 		}, "InvalidParameterValue", 400},
-		{"attach twice", "", func(w *world) (error, string) {
+		{"attach twice", "", func(w *world) refusal {
 			eni := w.create()
 			w.attach(eni, 1)
-			return attach(w, eni.NetworkInterfaceId, w.sim.Instance("n1"), 2, 0), fmt.Sprintf("Interface: [%s] in use.", *eni.NetworkInterfaceId)
+			return refusal{attach(w, eni.NetworkInterfaceId, w.sim.Instance("n1"), 2, 0), fmt.Sprintf("Interface: [%s] in use.", *eni.NetworkInterfaceId)}
 		}, "InvalidNetworkInterface.InUse", 400},
-		{"attach across zones", "", func(w *world) (error, string) {
-			return attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n2"), 1, 0),
-				"You may not attach a network interface to an instance if they are not in the same availability zone"
+		{"attach across zones", "", func(w *world) refusal {
+			return refusal{attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n2"), 1, 0),
+				"You may not attach a network interface to an instance if they are not in the same availability zone"}
 		}, "InvalidParameterCombination", 400},
-		{"attach to no card", "", func(w *world) (error, string) {
-			return attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n1"), 1, 1),
-				"Value (1) for parameter networkCardIndex is invalid. The instance type m5.large has no such network card."
+		{"attach to no card", "", func(w *world) refusal {
+			return refusal{attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n1"), 1, 1),
+				"Value (1) for parameter networkCardIndex is invalid. The instance type m5.large has no such network card."}
 		}, "InvalidParameterValue", 400},
-		{"attach to no instance", "", func(w *world) (error, string) {
-			return attach(w, w.create().NetworkInterfaceId, "i-00000000000000001", 1, 0), "The instance ID 'i-00000000000000001' does not exist"
+		{"attach to no instance", "", func(w *world) refusal {
+			return refusal{attach(w, w.create().NetworkInterfaceId, "i-00000000000000001", 1, 0), "The instance ID 'i-00000000000000001' does not exist"}
 		}, "InvalidInstanceID.NotFound", 400},
-		{"delete attached", "", func(w *world) (error, string) {
+		{"delete attached", "", func(w *world) refusal {
 			id := w.primary().NetworkInterfaceId
-			return remove(w, id), fmt.Sprintf("Network interface '%s' is currently in use.", *id)
+			return refusal{remove(w, id), fmt.Sprintf("Network interface '%s' is currently in use.", *id)}
 		}, "InvalidParameterValue", 400},
-		{"delete detaching", "{delays: {detach: 1h}}", func(w *world) (error, string) {
+		{"delete detaching", "{delays: {detach: 1h}}", func(w *world) refusal {
 			eni := w.create()
 			w.ok(detach(w, w.attach(eni, 1)))
-			return remove(w, eni.NetworkInterfaceId), fmt.Sprintf("Network interface '%s' is currently in use.", *eni.NetworkInterfaceId)
+			return refusal{remove(w, eni.NetworkInterfaceId), fmt.Sprintf("Network interface '%s' is currently in use.", *eni.NetworkInterfaceId)}
 		}, "InvalidParameterValue", 400},
-		{"delete unknown", "", func(w *world) (error, string) {
-			return remove(w, aws.String(noENI)), "The networkInterface ID '" + noENI + "' does not exist"
+		{"delete unknown", "", func(w *world) refusal {
+			return refusal{remove(w, aws.String(noENI)), "The networkInterface ID '" + noENI + "' does not exist"}
 		}, "InvalidNetworkInterfaceID.NotFound", 400},
-		{"malformed id", "", func(w *world) (error, string) {
-			return remove(w, aws.String("if-1")), `Invalid id: "if-1" (expecting "eni-...")`
+		{"malformed id", "", func(w *world) refusal {
+			return refusal{remove(w, aws.String("if-1")), `Invalid id: "if-1" (expecting "eni-...")`}
 		}, "InvalidNetworkInterfaceId.Malformed", 400},
-		{"describe one unknown", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{*w.primary().NetworkInterfaceId, noENI}}),
-				"The networkInterface ID '" + noENI + "' does not exist"
+		{"describe one unknown", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{*w.primary().NetworkInterfaceId, noENI}}),
+				"The networkInterface ID '" + noENI + "' does not exist"}
 		}, "InvalidNetworkInterfaceID.NotFound", 400},
-		{"describe two unknown", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{noENI, noENI2}}),
-				"The networkInterface IDs '" + noENI + ", " + noENI2 + "' do not exist"
+		{"describe two unknown", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{noENI, noENI2}}),
+				"The networkInterface IDs '" + noENI + ", " + noENI2 + "' do not exist"}
 		}, "InvalidNetworkInterfaceID.NotFound", 400},
-		{"detach unknown", "", func(w *world) (error, string) {
-			return detach(w, aws.String("eni-attach-1")), "The network interface attachment ID 'eni-attach-1' does not exist"
+		{"detach unknown", "", func(w *world) refusal {
+			return refusal{detach(w, aws.String("eni-attach-1")), "The network interface attachment ID 'eni-attach-1' does not exist"}
 		}, "InvalidAttachmentID.NotFound", 400},
-		{"detach malformed", "", func(w *world) (error, string) {
-			return detach(w, aws.String("attach-1")), `Invalid id: "attach-1" (expecting "eni-attach-...")`
+		{"detach malformed", "", func(w *world) refusal {
+			return refusal{detach(w, aws.String("attach-1")), `Invalid id: "attach-1" (expecting "eni-attach-...")`}
 		}, "InvalidNetworkInterfaceAttachmentId.Malformed", 400},
-		{"detach primary", "", func(w *world) (error, string) {
-			return detach(w, w.primary().Attachment.AttachmentId),
-				"The network interface at device index 0 and networkCard index 0 cannot be detached."
+		{"detach primary", "", func(w *world) refusal {
+			return refusal{detach(w, w.primary().Attachment.AttachmentId),
+				"The network interface at device index 0 and networkCard index 0 cannot be detached."}
 		}, "OperationNotPermitted", 400},
-		{"interface quota", "interfaceQuota: 2", func(w *world) (error, string) {
-			return create(w, func(*ec2.CreateNetworkInterfaceInput) {}), "The maximum number of network interfaces has been reached."
+		{"interface quota", "interfaceQuota: 2", func(w *world) refusal {
+			return refusal{create(w, func(*ec2.CreateNetworkInterfaceInput) {}), "The maximum number of network interfaces has been reached."}
 		}, "NetworkInterfaceLimitExceeded", 400},
-		{"no subnet", "", func(w *world) (error, string) {
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.SubnetId = aws.String("subnet-1") }), "The subnet ID 'subnet-1' does not exist"
+		{"no subnet", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.SubnetId = aws.String("subnet-1") }), "The subnet ID 'subnet-1' does not exist"}
 		}, "InvalidSubnetID.NotFound", 400},
-		{"no group", "", func(w *world) (error, string) {
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.Groups = []string{noGroup} }), "The security group '" + noGroup + "' does not exist"
+		{"no group", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.Groups = []string{noGroup} }), "The security group '" + noGroup + "' does not exist"}
 		}, "InvalidGroup.NotFound", 400},
-		{"modify to no group", "", func(w *world) (error, string) {
-			return modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{Groups: []string{noGroup}}), "The security group '" + noGroup + "' does not exist"
+		{"modify to no group", "", func(w *world) refusal {
+			return refusal{modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{Groups: []string{noGroup}}), "The security group '" + noGroup + "' does not exist"}
 		}, "InvalidGroup.NotFound", 400},
-		{"address outside", "", func(w *world) (error, string) {
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.PrivateIpAddress = aws.String("10.9.9.9") }), "invalid value for parameter address: 10.9.9.9"
+		{"address outside", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.PrivateIpAddress = aws.String("10.9.9.9") }), "invalid value for parameter address: 10.9.9.9"}
 		}, "InvalidParameterValue", 400},
-		{"address reserved", "", func(w *world) (error, string) {
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.PrivateIpAddress = aws.String("10.0.0.2") }), "Address 10.0.0.2 is in subnet's reserved address range"
+		{"address reserved", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.PrivateIpAddress = aws.String("10.0.0.2") }), "Address 10.0.0.2 is in subnet's reserved address range"}
 		}, "InvalidParameterValue", 400},
-		{"address taken", "", func(w *world) (error, string) {
+		{"address taken", "", func(w *world) refusal {
 			taken := w.primary().PrivateIpAddress
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.PrivateIpAddress = taken }), "Address " + *taken + " is in use."
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.PrivateIpAddress = taken }), "Address " + *taken + " is in use."}
 		}, "InvalidIPAddress.InUse", 400},
-		{"two kinds of addresses", "", func(w *world) (error, string) {
-			return assign(w, w.primary().NetworkInterfaceId, 1, 1),
-				"You may specify only one of: a number of addresses, addresses, a number of prefixes, prefixes"
+		{"two kinds of addresses", "", func(w *world) refusal {
+			return refusal{assign(w, w.primary().NetworkInterfaceId, 1, 1),
+				"You may specify only one of: a number of addresses, addresses, a number of prefixes, prefixes"}
 		}, "InvalidParameterCombination", 400},
-		{"unassign primary", "", func(w *world) (error, string) {
+		{"unassign primary", "", func(w *world) refusal {
 			p := w.primary()
 			_, err := w.ec2.UnassignPrivateIpAddresses(w.ctx, &ec2.UnassignPrivateIpAddressesInput{NetworkInterfaceId: p.NetworkInterfaceId, PrivateIpAddresses: []string{*p.PrivateIpAddress}})
-			return err, "The primary address " + *p.PrivateIpAddress + " of the network interface cannot be unassigned."
+			return refusal{err, "The primary address " + *p.PrivateIpAddress + " of the network interface cannot be unassigned."}
 		}, "InvalidParameterValue", 400},
-		{"two attributes", "", func(w *world) (error, string) {
-			return modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{Description: &types.AttributeValue{Value: aws.String("x")}, SourceDestCheck: &types.AttributeBooleanValue{Value: aws.Bool(true)}}),
-				"You can specify only one attribute at a time"
+		{"two attributes", "", func(w *world) refusal {
+			return refusal{modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{Description: &types.AttributeValue{Value: aws.String("x")}, SourceDestCheck: &types.AttributeBooleanValue{Value: aws.Bool(true)}}),
+				"You can specify only one attribute at a time"}
 		}, "InvalidParameterCombination", 400},
-		{"tag with a reserved key", "", func(w *world) (error, string) {
-			return tag(w, *w.primary().NetworkInterfaceId, tags("aws:x", "")), "Tag keys starting with 'aws:' are reserved for internal use"
+		{"tag with a reserved key", "", func(w *world) refusal {
+			return refusal{tag(w, *w.primary().NetworkInterfaceId, tags("aws:x", "")), "Tag keys starting with 'aws:' are reserved for internal use"}
 		}, "InvalidParameterValue", 400},
-		{"too many tags", "", func(w *world) (error, string) {
+		{"too many tags", "", func(w *world) refusal {
 			var many []types.Tag
 			for i := range 51 {
 				many = append(many, tags(fmt.Sprint(i), "")...)
 			}
-			return tag(w, *w.primary().NetworkInterfaceId, many), "The maximum number of Tags for a resource has been reached."
+			return refusal{tag(w, *w.primary().NetworkInterfaceId, many), "The maximum number of Tags for a resource has been reached."}
 		}, "TagLimitExceeded", 400},
-		{"tag on nothing", "", func(w *world) (error, string) {
-			return tag(w, "vol-1", tags("a", "")), "The ID 'vol-1' is not valid"
+		{"tag on nothing", "", func(w *world) refusal {
+			return refusal{tag(w, "vol-1", tags("a", "")), "The ID 'vol-1' is not valid"}
 		}, "InvalidID", 400},
-		{"unknown filter", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{{Name: aws.String("colour"), Values: []string{"x"}}}}), "The filter 'colour' is invalid"
+		{"unknown filter", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{{Name: aws.String("colour"), Values: []string{"x"}}}}), "The filter 'colour' is invalid"}
 		}, "InvalidParameterValue", 400},
-		{"too many filter values", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{{Name: aws.String("status"), Values: make([]string, 201)}}}),
-				"The maximum number of filter values specified on a single call is 200"
+		{"too many filter values", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{{Name: aws.String("status"), Values: make([]string, 201)}}}),
+				"The maximum number of filter values specified on a single call is 200"}
 		}, "FilterLimitExceeded", 400},
-		{"page too small", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(4)}),
-				"The specified value 4 for MaxResults is not valid. Expecting a value between 5 and 1000."
+		{"page too small", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(4)}),
+				"The specified value 4 for MaxResults is not valid. Expecting a value between 5 and 1000."}
 		}, "InvalidMaxResults", 400},
-		{"pages of ids", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(5), NetworkInterfaceIds: []string{*w.primary().NetworkInterfaceId}}),
-				"The parameter networkInterfaceIds cannot be used with the parameter maxResults"
+		{"pages of ids", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{MaxResults: aws.Int32(5), NetworkInterfaceIds: []string{*w.primary().NetworkInterfaceId}}),
+				"The parameter networkInterfaceIds cannot be used with the parameter maxResults"}
 		}, "InvalidParameterCombination", 400},
-		{"token of nothing", "", func(w *world) (error, string) {
-			return describe(w, &ec2.DescribeNetworkInterfacesInput{NextToken: aws.String("x")}), "The specified NextToken is not valid"
+		{"token of nothing", "", func(w *world) refusal {
+			return refusal{describe(w, &ec2.DescribeNetworkInterfacesInput{NextToken: aws.String("x")}), "The specified NextToken is not valid"}
 		}, "InvalidNextToken", 400},
-		{"dry run", "", func(w *world) (error, string) {
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.DryRun = aws.Bool(true) }), "Request would have succeeded, but DryRun flag is set."
+		{"dry run", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.DryRun = aws.Bool(true) }), "Request would have succeeded, but DryRun flag is set."}
 		}, "DryRunOperation", 412},
-		{"terminated instance", "", func(w *world) (error, string) {
+		{"prefix out of line", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.Ipv4Prefixes = prefixes("10.0.0.17/28") }),
+				"invalid value for parameter prefix: 10.0.0.17/28. A prefix is an aligned /28"}
+		}, "InvalidParameterValue", 400},
+		{"prefix outside", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.Ipv4Prefixes = prefixes("10.9.0.16/28") }),
+				"invalid value for parameter prefix: 10.9.0.16/28"}
+		}, "InvalidParameterValue", 400},
+		{"prefix with reserved addresses", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) { in.Ipv4Prefixes = prefixes("10.0.0.240/28") }),
+				"The prefix 10.0.0.240/28 is not available"}
+		}, "InvalidParameterValue", 400},
+		{"unassign what is not there", "", func(w *world) refusal {
+			id := w.primary().NetworkInterfaceId
+			_, err := w.ec2.UnassignPrivateIpAddresses(w.ctx, &ec2.UnassignPrivateIpAddressesInput{NetworkInterfaceId: id, PrivateIpAddresses: []string{"10.0.0.1"}})
+			return refusal{err, "Some of the specified addresses are not assigned to interface " + *id + ": 10.0.0.1"}
+		}, "InvalidParameterValue", 400},
+		{"attachment of another", "", func(w *world) refusal {
+			return refusal{modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{Attachment: &types.NetworkInterfaceAttachmentChanges{
+				AttachmentId: aws.String("eni-attach-1"), DeleteOnTermination: aws.Bool(true),
+			}}), "The network interface attachment ID 'eni-attach-1' does not exist"}
+		}, "InvalidAttachmentID.NotFound", 400},
+		{"attachment without a change", "", func(w *world) refusal {
+			return refusal{modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{Attachment: &types.NetworkInterfaceAttachmentChanges{AttachmentId: aws.String("eni-attach-1")}}),
+				"The request must contain the parameter attachment.deleteOnTermination"}
+		}, "MissingParameter", 400},
+		{"nothing to modify", "", func(w *world) refusal {
+			return refusal{modify(w, &ec2.ModifyNetworkInterfaceAttributeInput{}), "The request must contain an attribute to modify"}
+		}, "MissingParameter", 400},
+		{"card is full", "nodes: [{name: n1, subnet: a, type: p5.48xlarge}]", func(w *world) refusal {
+			for i := range int32(2) {
+				w.ok(attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n1"), i+1, 7))
+			}
+			return refusal{attach(w, w.create().NetworkInterfaceId, w.sim.Instance("n1"), 3, 7), "Interface count 4 exceeds the limit for p5.48xlarge"}
+		}, "AttachmentLimitExceeded", 400},
+		{"terminated instance", "", func(w *world) refusal {
 			eni := w.create()
 			w.ok(w.sim.Control().Terminate(w.ctx, "n1"))
 			id := w.sim.Instance("n1")
-			return attach(w, eni.NetworkInterfaceId, id, 1, 0), "The instance '" + id + "' is not in a state from which a network interface can be attached."
+			return refusal{attach(w, eni.NetworkInterfaceId, id, 1, 0), "The instance '" + id + "' is not in a state from which a network interface can be attached."}
 		}, "IncorrectInstanceState", 400},
-		{"no tags for other things", "", func(w *world) (error, string) {
-			return create(w, func(in *ec2.CreateNetworkInterfaceInput) {
+		{"no tags for other things", "", func(w *world) refusal {
+			return refusal{create(w, func(in *ec2.CreateNetworkInterfaceInput) {
 				in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: tags("a", "")}}
-			}), "'instance' is not a valid taggable resource type for this operation."
+			}), "'instance' is not a valid taggable resource type for this operation."}
 		}, "InvalidParameterValue", 400},
 	}
 	for _, tt := range tests {
@@ -248,8 +297,8 @@ func TestErrors(t *testing.T) {
 				topology = "profile: none"
 			}
 			w := start(t, topology)
-			err, message := tt.do(w)
-			w.refused(err, tt.code, tt.status, message)
+			got := tt.do(w)
+			w.refused(got.err, tt.code, tt.status, got.message)
 		})
 	}
 }

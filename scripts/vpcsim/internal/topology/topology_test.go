@@ -2,6 +2,7 @@ package topology
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -143,4 +144,29 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted and then refused: %v", err)
 		}
 	})
+}
+
+// TestFullFile holds that the documented file is read, and that the delays and
+// scalars that it shows are the defaults.
+func TestFullFile(t *testing.T) {
+	data, err := os.ReadFile("full.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := Default()
+	if diff := cmp.Diff(base.Delays, full.Delays); diff != "" {
+		t.Errorf("delays (-default +file)\n%s", diff)
+	}
+	for name := range base.Delays.fields() {
+		if !strings.Contains(string(data), "\n  "+name+": ") {
+			t.Errorf("the file does not show the delay %s", name)
+		}
+	}
+	if full.PageLimit != base.PageLimit || full.InterfaceQuota != base.InterfaceQuota || full.VPC.PublicPool != base.VPC.PublicPool {
+		t.Error("the file shows other scalars than the defaults")
+	}
 }

@@ -40,7 +40,7 @@ func (m *Model) ModifyNetworkInterface(c Call, id string, in ModifyInput) error 
 	}
 	switch in.attributes() {
 	case 0:
-		return awserr.Missing("an attribute to modify")
+		return awserr.New("MissingParameter", "The request must contain an attribute to modify")
 	case 1:
 	default:
 		return awserr.New("InvalidParameterCombination", "You can specify only one attribute at a time")
