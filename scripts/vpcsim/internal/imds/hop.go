@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,19 +23,25 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// setTTL sets the IP TTL of what the connection sends from now on.
+// setTTL sets the IP TTL, or IPv6 hop limit, of what the connection sends from
+// now on.
 func setTTL(r *http.Request, ttl int) error {
-	conn, ok := r.Context().Value(connKey{}).(syscall.Conn)
+	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil
 	}
-	raw, err := conn.SyscallConn()
+	level, name := unix.IPPROTO_IP, unix.IP_TTL
+	if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil && local.Addr().Unmap().Is6() {
+		level, name = unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS
+	}
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("reaching the socket of a metadata connection: %w", err)
 	}
 	var option error
 	err = raw.Control(func(fd uintptr) {
-		option = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, ttl)
+		option = unix.SetsockoptInt(int(fd), level, name, ttl)
 	})
 	if err == nil {
 		err = option

@@ -20,6 +20,11 @@ import (
 
 // TestHopLimit reads the IP TTL off the server's socket after each answer.
 func TestHopLimit(t *testing.T) {
+	t.Run("IPv4", func(t *testing.T) { hopLimit(t, "127.0.0.1:0", unix.IPPROTO_IP, unix.IP_TTL) })
+	t.Run("IPv6", func(t *testing.T) { hopLimit(t, "[::1]:0", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS) })
+}
+
+func hopLimit(t *testing.T, address string, level, name int) {
 	topo, err := topology.Parse([]byte("nodes: [{name: n1, subnet: a, metadata: {hopLimit: 3}}]"))
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +39,7 @@ func TestHopLimit(t *testing.T) {
 		conns <- c
 		return imds.ConnContext(ctx, c)
 	}}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,13 +51,13 @@ func TestHopLimit(t *testing.T) {
 
 	token := send(t, client, "PUT", base+"/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds", "60")
 	conn := <-conns
-	if got := ttl(t, conn); got != 3 {
+	if got := ttl(t, conn, level, name); got != 3 {
 		t.Errorf("the token's answer has IP TTL %d, want 3", got)
 	}
 	if mac := send(t, client, "GET", base+"/latest/meta-data/mac", "X-aws-ec2-metadata-token", token); !strings.HasPrefix(mac, "02:") {
 		t.Errorf("mac %q", mac)
 	}
-	if got := ttl(t, conn); got != 64 {
+	if got := ttl(t, conn, level, name); got != 64 {
 		t.Errorf("another answer on the same connection has IP TTL %d, want 64", got)
 	}
 }
@@ -93,7 +98,7 @@ func send(t *testing.T, c *http.Client, method, url, header, value string) strin
 	return string(body)
 }
 
-func ttl(t *testing.T, c net.Conn) int {
+func ttl(t *testing.T, c net.Conn, level, name int) int {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -101,7 +106,7 @@ func ttl(t *testing.T, c net.Conn) int {
 	}
 	var value int
 	var option error
-	if err := raw.Control(func(fd uintptr) { value, option = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL) }); err != nil || option != nil {
+	if err := raw.Control(func(fd uintptr) { value, option = unix.GetsockoptInt(int(fd), level, name) }); err != nil || option != nil {
 		t.Fatal(err, option)
 	}
 	return value
