@@ -1,0 +1,182 @@
+package ec2
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+// Tags of the ENIs that we create, besides those that pool names.
+const (
+	tagCluster = "cluster.k8s.amazonaws.com/name"
+	tagOwner   = "eks:eni:owner"
+	owner      = "amazon-vpc-cni" // what EKS looks for when it cleans up a cluster
+)
+
+// Apply carries out one action with one mutating call. Its error is a
+// *pool.Failure.
+func (c *Cloud) Apply(ctx context.Context, action pool.Action) (pool.Result, error) {
+	switch a := action.(type) {
+	case pool.CreateENI:
+		return c.create(ctx, a)
+	case pool.AttachENI:
+		return c.attach(ctx, a)
+	case pool.ProtectENI:
+		return pool.Result{}, c.protect(ctx, a)
+	case pool.AssignAddresses:
+		return c.assign(ctx, a)
+	case pool.UnassignAddresses:
+		return pool.Result{}, c.unassign(ctx, a)
+	case pool.DeleteENI:
+		return pool.Result{}, c.delete(ctx, a)
+	}
+	return pool.Result{}, &pool.Failure{Class: pool.Refused, Err: fmt.Errorf("%T is no action of EC2", action)}
+}
+
+// create may be sent again: the token makes EC2 answer with the ENI that it
+// created the first time.
+func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, error) {
+	// Asked first: after the ENI exists, nothing else may fail.
+	block, err := c.subnet(ctx, a.Subnet)
+	if err != nil {
+		return pool.Result{}, err
+	}
+	in := &ec2.CreateNetworkInterfaceInput{
+		ClientToken: aws.String(a.Token),
+		SubnetId:    aws.String(string(a.Subnet)),
+		Groups:      a.SecurityGroups,
+		Description: aws.String("aws-K8S-" + c.identity.InstanceID),
+		TagSpecifications: []types.TagSpecification{{
+			ResourceType: types.ResourceTypeNetworkInterface, Tags: c.tags(),
+		}},
+		ConnectionTrackingSpecification: c.connectionTracking(),
+	}
+	if a.Addresses > 0 {
+		in.SecondaryPrivateIpAddressCount = aws.Int32(int32(a.Addresses))
+	}
+	var w wire
+	out, err := c.api.CreateNetworkInterface(ctx, in, w.follow)
+	const doing = "creating an ENI with %d addresses in subnet %s"
+	if err != nil {
+		return pool.Result{}, fail(err, w.sent.Load(), doing, a.Addresses, a.Subnet)
+	}
+	if out.NetworkInterface == nil || aws.ToString(out.NetworkInterface.NetworkInterfaceId) == "" {
+		return pool.Result{}, fail(fmt.Errorf("EC2 answered without the ENI"), true, doing, a.Addresses, a.Subnet)
+	}
+	eni, err := translate(*out.NetworkInterface)
+	if err != nil {
+		return pool.Result{}, fail(err, true, doing, a.Addresses, a.Subnet)
+	}
+	eni.SubnetCIDR = block
+	return pool.Result{Created: &eni}, nil
+}
+
+func (c *Cloud) connectionTracking() *types.ConnectionTrackingSpecificationRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tracking
+}
+
+// tags are sorted by key; an extra tag does not replace one of ours.
+func (c *Cloud) tags() []types.Tag {
+	all := maps.Clone(c.settings.ExtraTags)
+	if all == nil {
+		all = map[string]string{}
+	}
+	if c.settings.ClusterName != "" {
+		all[tagCluster] = c.settings.ClusterName
+		all[tagOwner] = owner
+	}
+	all[pool.TagInstance] = c.identity.InstanceID
+	all[pool.TagCreated] = c.settings.Now().UTC().Format(time.RFC3339)
+	var out []types.Tag
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, types.Tag{Key: aws.String(key), Value: aws.String(all[key])})
+	}
+	return out
+}
+
+// attach is sent once: sent again after its answer was lost, it would be
+// refused, and hide that it was carried out.
+func (c *Cloud) attach(ctx context.Context, a pool.AttachENI) (pool.Result, error) {
+	var w wire
+	out, err := c.api.AttachNetworkInterface(ctx, &ec2.AttachNetworkInterfaceInput{
+		NetworkInterfaceId: aws.String(string(a.ENI)),
+		InstanceId:         aws.String(c.identity.InstanceID),
+		DeviceIndex:        aws.Int32(int32(a.Device)),
+		// Always sent: without it EC2 may refuse a device number that is in
+		// use on another card.
+		NetworkCardIndex: aws.Int32(int32(a.Card)),
+	}, w.follow, once)
+	if err != nil {
+		return pool.Result{}, fail(err, w.sent.Load(), "attaching ENI %s as device %d", a.ENI, a.Device)
+	}
+	return pool.Result{AttachmentID: aws.ToString(out.AttachmentId)}, nil
+}
+
+func (c *Cloud) protect(ctx context.Context, a pool.ProtectENI) error {
+	var w wire
+	_, err := c.api.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
+		NetworkInterfaceId: aws.String(string(a.ENI)),
+		Attachment: &types.NetworkInterfaceAttachmentChanges{
+			AttachmentId: aws.String(a.AttachmentID), DeleteOnTermination: aws.Bool(true),
+		},
+	}, w.follow)
+	if err != nil {
+		return fail(err, w.sent.Load(), "setting delete-on-termination on ENI %s", a.ENI)
+	}
+	return nil
+}
+
+// assign is sent once: sent again after its answer was lost, it would assign
+// twice.
+func (c *Cloud) assign(ctx context.Context, a pool.AssignAddresses) (pool.Result, error) {
+	var w wire
+	out, err := c.api.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{
+		NetworkInterfaceId:             aws.String(string(a.ENI)),
+		SecondaryPrivateIpAddressCount: aws.Int32(int32(a.Count)),
+	}, w.follow, once)
+	const doing = "assigning %d addresses to ENI %s"
+	if err != nil {
+		return pool.Result{}, fail(err, w.sent.Load(), doing, a.Count, a.ENI)
+	}
+	var assigned []netip.Addr
+	for _, got := range out.AssignedPrivateIpAddresses {
+		address, err := netip.ParseAddr(aws.ToString(got.PrivateIpAddress))
+		if err != nil {
+			return pool.Result{}, fail(err, true, doing, a.Count, a.ENI)
+		}
+		assigned = append(assigned, address)
+	}
+	return pool.Result{Assigned: assigned}, nil
+}
+
+func (c *Cloud) unassign(ctx context.Context, a pool.UnassignAddresses) error {
+	in := &ec2.UnassignPrivateIpAddressesInput{NetworkInterfaceId: aws.String(string(a.ENI))}
+	for _, address := range a.Addresses {
+		in.PrivateIpAddresses = append(in.PrivateIpAddresses, address.String())
+	}
+	var w wire
+	if _, err := c.api.UnassignPrivateIpAddresses(ctx, in, w.follow); err != nil {
+		return fail(err, w.sent.Load(), "unassigning %v from ENI %s", a.Addresses, a.ENI)
+	}
+	return nil
+}
+
+func (c *Cloud) delete(ctx context.Context, a pool.DeleteENI) error {
+	var w wire
+	_, err := c.api.DeleteNetworkInterface(ctx, &ec2.DeleteNetworkInterfaceInput{NetworkInterfaceId: aws.String(string(a.ENI))}, w.follow)
+	if err != nil {
+		return fail(err, w.sent.Load(), "deleting ENI %s", a.ENI)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+// Package ec2 is the doorway to the EC2 API and to the instance metadata
+// service: it describes this node's network interfaces as pool.ENI, carries
+// out pool.Actions one call each, and gives every failure its pool.Class.
+//
+// It decides nothing: what to create, assign or delete is the pool's plan, and
+// when to try again is the loop's. Two things it sees to itself. A call that
+// would act twice when sent twice (AssignPrivateIpAddresses,
+// AttachNetworkInterface) is sent once. And a mutating call whose answer did
+// not arrive is reported as pool.Ambiguous, never as failed, unless nothing of
+// it left the machine.
+//
+// EC2 is the truth about ENIs. The metadata service says who we are, and is a
+// hint where EC2 may not be asked.
+package ec2
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+const (
+	attempts   = 3               // of a call that may be sent again
+	maxBackoff = 2 * time.Second // between them
+)
+
+// Settings of a Cloud.
+type Settings struct {
+	Endpoint    string            // URL of the EC2 API; empty is the region's
+	HTTPTimeout time.Duration     // of one HTTP exchange; 0 is none
+	ClusterName string            // tagged on ENIs if set
+	ExtraTags   map[string]string // put on ENIs that are created, besides our own
+	Recorder    Recorder          // told of every attempt; may be nil
+	Now         func() time.Time  // the clock behind the createdAt tag; nil is time.Now
+	Log         *slog.Logger
+}
+
+// Recorder counts calls of the EC2 API.
+type Recorder interface {
+	// Call is told of one attempt of an operation such as
+	// "AttachNetworkInterface": the error code, empty after success, and how
+	// long it took.
+	Call(operation, code string, took time.Duration)
+}
+
+// Cloud is EC2 as one instance sees it. Its methods may be called at the same
+// time.
+type Cloud struct {
+	settings Settings
+	identity Identity
+	api      *ec2.Client
+	metadata *imds.Client
+
+	mu       sync.Mutex
+	subnets  map[pool.SubnetID]netip.Prefix // a subnet's block never changes
+	tracking *types.ConnectionTrackingSpecificationRequest
+	asked    bool // EC2 answered DescribeVpcs
+}
+
+// New returns a Cloud with the SDK's default chain of credentials. It reads
+// the SDK's environment and files, and calls nothing.
+func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg, err := config.LoadDefaultConfig(ctx,
+		config.WithRegion(id.Region),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(s.HTTPTimeout)))
+	if err != nil {
+		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
+	}
+	api := ec2.NewFromConfig(cfg, func(o *ec2.Options) {
+		if s.Endpoint != "" {
+			o.BaseEndpoint = aws.String(s.Endpoint)
+		}
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts, r.MaxBackoff = attempts, maxBackoff
+		})
+		if s.Recorder != nil {
+			o.APIOptions = append(o.APIOptions, record(s.Recorder))
+		}
+	})
+	return &Cloud{
+		settings: s, identity: id, api: api, metadata: metadata(cfg),
+		subnets: map[pool.SubnetID]netip.Prefix{},
+	}, nil
+}

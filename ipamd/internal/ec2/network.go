@@ -1,0 +1,156 @@
+package ec2
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/limits"
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+// subnet returns the IPv4 block of a subnet, and asks EC2 once for each.
+func (c *Cloud) subnet(ctx context.Context, id pool.SubnetID) (netip.Prefix, error) {
+	c.mu.Lock()
+	block, known := c.subnets[id]
+	c.mu.Unlock()
+	if known {
+		return block, nil
+	}
+	out, err := c.api.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{SubnetIds: []string{string(id)}})
+	if err != nil {
+		return netip.Prefix{}, fail(err, false, "describing subnet %s", id)
+	}
+	if len(out.Subnets) != 1 {
+		return netip.Prefix{}, fail(fmt.Errorf("EC2 answered with %d subnets, want 1", len(out.Subnets)), false, "describing subnet %s", id)
+	}
+	block, err = netip.ParsePrefix(aws.ToString(out.Subnets[0].CidrBlock))
+	if err != nil {
+		return netip.Prefix{}, fail(err, false, "reading the IPv4 block of subnet %s", id)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subnets[id] = block
+	return block, nil
+}
+
+// VPCCIDRs returns the IPv4 blocks of the VPC, the primary one first and the
+// others sorted. EC2 is asked; the metadata service, which may lag behind it,
+// answers where EC2 may not be asked or never answered.
+func (c *Cloud) VPCCIDRs(ctx context.Context) ([]netip.Prefix, error) {
+	blocks, err := c.described(ctx)
+	if err == nil {
+		c.mu.Lock()
+		c.asked = true
+		c.mu.Unlock()
+		c.settings.Log.Debug("blocks of the VPC, by EC2", "vpc", c.identity.VPC, "blocks", blocks)
+		return blocks, nil
+	}
+	c.mu.Lock()
+	asked := c.asked
+	c.mu.Unlock()
+	if failure := (*pool.Failure)(nil); asked && errors.As(err, &failure) && failure.Class != pool.Unauthorized {
+		return nil, err
+	}
+	blocks, hint := c.hinted(ctx)
+	if hint != nil {
+		return nil, fail(errors.Join(err, hint), false, "finding the IPv4 blocks of VPC %s", c.identity.VPC)
+	}
+	c.settings.Log.Debug("blocks of the VPC, by the metadata service", "vpc", c.identity.VPC, "blocks", blocks, "not_by_ec2", err)
+	return blocks, nil
+}
+
+// described asks EC2 for the blocks of the VPC.
+func (c *Cloud) described(ctx context.Context) ([]netip.Prefix, error) {
+	const doing = "describing VPC %s"
+	out, err := c.api.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{VpcIds: []string{c.identity.VPC}})
+	if err != nil {
+		return nil, fail(err, false, doing, c.identity.VPC)
+	}
+	if len(out.Vpcs) != 1 {
+		return nil, fail(fmt.Errorf("EC2 answered with %d VPCs, want 1", len(out.Vpcs)), false, doing, c.identity.VPC)
+	}
+	primary := aws.ToString(out.Vpcs[0].CidrBlock)
+	texts := []string{primary}
+	for _, a := range out.Vpcs[0].CidrBlockAssociationSet {
+		if a.CidrBlockState == nil || a.CidrBlockState.State == types.VpcCidrBlockStateCodeAssociated {
+			texts = append(texts, aws.ToString(a.CidrBlock))
+		}
+	}
+	blocks, err := parseBlocks(primary, texts)
+	if err != nil {
+		return nil, fail(err, false, doing, c.identity.VPC)
+	}
+	return blocks, nil
+}
+
+// hinted asks the metadata service for the blocks of the VPC.
+func (c *Cloud) hinted(ctx context.Context) ([]netip.Prefix, error) {
+	text, err := read(ctx, c.metadata, "network/interfaces/macs/"+c.identity.PrimaryMAC+"/vpc-ipv4-cidr-blocks")
+	if err != nil {
+		return nil, err
+	}
+	texts := strings.Fields(text)
+	return parseBlocks(texts[0], texts)
+}
+
+// parseBlocks sorts and compacts, with the primary block first.
+func parseBlocks(primary string, texts []string) ([]netip.Prefix, error) {
+	first, err := netip.ParsePrefix(primary)
+	if err != nil {
+		return nil, fmt.Errorf("the primary IPv4 block: %w", err)
+	}
+	out := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		block, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("a further IPv4 block: %w", err)
+		}
+		out = append(out, block)
+	}
+	slices.SortFunc(out, netip.Prefix.Compare)
+	out = slices.DeleteFunc(slices.Compact(out), func(block netip.Prefix) bool { return block == first })
+	return slices.Insert(out, 0, first), nil
+}
+
+// Limits returns the limits of an instance type: from the table, or from EC2
+// if the type is younger than the table.
+func (c *Cloud) Limits(ctx context.Context, instanceType string) (pool.Limits, error) {
+	if known, ok := limits.Of(instanceType); ok {
+		return known, nil
+	}
+	out, err := c.api.DescribeInstanceTypes(ctx, &ec2.DescribeInstanceTypesInput{
+		InstanceTypes: []types.InstanceType{types.InstanceType(instanceType)},
+	})
+	if err != nil {
+		return pool.Limits{}, fail(err, false, "describing instance type %s", instanceType)
+	}
+	for _, t := range out.InstanceTypes {
+		if l, ok := interfaceLimits(t.NetworkInfo); ok && string(t.InstanceType) == instanceType {
+			return l, nil
+		}
+	}
+	return pool.Limits{}, fail(errors.New("EC2 answered without its number of ENIs and addresses"), false, "describing instance type %s", instanceType)
+}
+
+// interfaceLimits reads the limits of the default network card.
+func interfaceLimits(info *types.NetworkInfo) (pool.Limits, bool) {
+	if info == nil {
+		return pool.Limits{}, false
+	}
+	enis := aws.ToInt32(info.MaximumNetworkInterfaces) // of all cards
+	for _, card := range info.NetworkCards {
+		if card.MaximumNetworkInterfaces != nil && aws.ToInt32(card.NetworkCardIndex) == aws.ToInt32(info.DefaultNetworkCardIndex) {
+			enis = *card.MaximumNetworkInterfaces
+		}
+	}
+	l := pool.Limits{ENIs: int(enis), AddressesPerENI: int(aws.ToInt32(info.Ipv4AddressesPerInterface))}
+	return l, l.ENIs > 0 && l.AddressesPerENI > 0
+}

@@ -1,0 +1,42 @@
+package ec2
+
+import (
+	"context"
+	"net/http/httptrace"
+	"sync/atomic"
+	"time"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/smithy-go/middleware"
+)
+
+// record tells a Recorder of each attempt, from signing to decoding.
+func record(r Recorder) func(*middleware.Stack) error {
+	attempt := func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		start := time.Now()
+		out, metadata, err := next.HandleFinalize(ctx, in)
+		r.Call(awsmiddleware.GetOperationName(ctx), code(err), time.Since(start))
+		return out, metadata, err
+	}
+	return func(s *middleware.Stack) error {
+		return s.Finalize.Insert(middleware.FinalizeMiddlewareFunc("RecordAttempt", attempt), "Retry", middleware.After)
+	}
+}
+
+// wire follows one call: whether any attempt of it left the machine. It looks
+// only at the EC2 request itself, not at those that fetch credentials for it.
+type wire struct{ sent atomic.Bool }
+
+// once is an option for a call that acts twice when it is sent twice.
+func once(o *ec2.Options) { o.RetryMaxAttempts = 1 }
+
+func (w *wire) follow(o *ec2.Options) {
+	send := func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { w.sent.Store(true) }})
+		return next.HandleDeserialize(ctx, in)
+	}
+	o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+		return s.Deserialize.Add(middleware.DeserializeMiddlewareFunc("FollowRequest", send), middleware.After)
+	})
+}
