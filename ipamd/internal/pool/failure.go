@@ -50,6 +50,9 @@ func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
 	if !ok {
 		return
 	}
+	if e := p.enis[eniOf(action)]; e != nil && f.Class == NotFound {
+		e.changed = time.Time{} // what earlier answers said of it is over
+	}
 	pause := pauses[f.Class]
 	times := p.blocks[b].times + 1
 	wait := pause.first << min(times-1, 10)
@@ -75,6 +78,23 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 		return block{protect, string(a.ENI)}, true
 	}
 	return block{}, false
+}
+
+// eniOf is the ENI that an action is about, if there is one yet.
+func eniOf(action Action) ENIID {
+	switch a := action.(type) {
+	case AttachENI:
+		return a.ENI
+	case ProtectENI:
+		return a.ENI
+	case AssignAddresses:
+		return a.ENI
+	case UnassignAddresses:
+		return a.ENI
+	case DeleteENI:
+		return a.ENI
+	}
+	return ""
 }
 
 func (p *Pool) blocked(b block, now time.Time) bool { return p.blocks[b].until.After(now) }

@@ -1,0 +1,266 @@
+package pool
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	t0       = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	settings = Settings{Limits: Limits{ENIs: 3, AddressesPerENI: 4}, CoolDown: 30 * time.Second, Headroom: 1, InstanceID: "i-1", ManageUntagged: true}
+)
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// eni makes an attached ENI with secondary addresses 10.0.<device>.10 and on.
+func eni(device, addresses int) ENI {
+	e := ENI{
+		ID: ENIID(fmt.Sprintf("eni-%d", device)), Device: device, Primary: device == 0, Status: Attached, AttachmentID: fmt.Sprintf("eni-attach-%d", device),
+		MAC: fmt.Sprintf("02:00:00:00:00:%02x", device), DeleteOnTermination: true, Subnet: "subnet-1", SecurityGroups: []string{"sg-1"},
+		Address: netip.AddrFrom4([4]byte{10, 0, byte(device), 5}), Tags: map[string]string{TagInstance: "i-1"},
+	}
+	for i := range addresses {
+		e.Addresses = append(e.Addresses, netip.AddrFrom4([4]byte{10, 0, byte(device), byte(10 + i)}))
+	}
+	return e
+}
+
+func ready(p *Pool, devices ...int) {
+	r := map[ENIID]bool{}
+	for _, d := range devices {
+		r[ENIID(fmt.Sprintf("eni-%d", d))] = true
+	}
+	p.SetReady(r)
+}
+
+func request(name string) Request {
+	return Request{Key: Key{"net", name, "eth0"}, Pod: Pod{Namespace: "default", Name: name}, Link: "eni" + name}
+}
+
+func plan(p *Pool, waiting int, now time.Time) []string {
+	out := []string{}
+	for _, a := range p.Plan(waiting, now) {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func want(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if want == nil {
+		want = []string{}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAssignFillsTheFullestENI(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 3), eni(1, 3)}, true, t0)
+	if _, _, ok := p.Assign(request("a"), t0); ok {
+		t.Error("assigned from an ENI whose device is not there")
+	}
+	ready(p, 0, 1)
+	p.Hold(Assignment{Key: request("old").Key, Address: addr("10.0.1.11"), ENI: "eni-1", Device: 1, Since: t0})
+	a, fresh, ok := p.Assign(request("a"), t0)
+	if !ok || !fresh || a.Address != addr("10.0.1.10") || a.Device != 1 {
+		t.Errorf("got %+v, want the lowest address of the fuller ENI", a)
+	}
+	again, fresh, ok := p.Assign(request("a"), t0)
+	if !ok || fresh || again != a {
+		t.Errorf("asked again: %+v, want %+v", again, a)
+	}
+}
+
+func TestCoolDown(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 2)}, true, t0)
+	ready(p, 0)
+	first, _, _ := p.Assign(request("a"), t0)
+	p.Assign(request("b"), t0)
+	p.Release(request("a").Key, "", t0)
+	if got, _, ok := p.Assign(request("c"), t0.Add(29*time.Second)); ok {
+		t.Errorf("%s was handed out in its cool-down", got.Address)
+	}
+	if got, _, ok := p.Assign(request("c"), t0.Add(30*time.Second)); !ok || got.Address != first.Address {
+		t.Errorf("after the cool-down: %+v, %v", got, ok)
+	}
+	if _, held := p.Release(request("a").Key, "", t0); held {
+		t.Error("a second release found something")
+	}
+}
+
+func TestTheAddressThatCooledLongestComesFirst(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 3)}, true, t0)
+	ready(p, 0)
+	for _, n := range []string{"a", "b", "c"} {
+		p.Assign(request(n), t0)
+	}
+	for i, n := range []string{"c", "a", "b"} {
+		p.Release(request(n).Key, "", t0.Add(time.Duration(i)*time.Second))
+	}
+	later := t0.Add(time.Hour)
+	var got []string
+	for _, n := range []string{"x", "y", "z"} {
+		a, _, _ := p.Assign(request(n), later)
+		got = append(got, a.Address.String())
+	}
+	want(t, got, "10.0.0.12", "10.0.0.10", "10.0.0.11")
+}
+
+func TestWhatPodsHoldStays(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 1), eni(1, 1)}, true, t0)
+	ready(p, 0, 1)
+	p.Assign(request("a"), t0)
+	b, _, _ := p.Assign(request("b"), t0)
+	later := t0.Add(time.Hour)
+	p.Observe([]ENI{eni(0, 0)}, true, later) // a stale describe, without eni-1 and without addresses
+	if got := p.Assignments(); len(got) != 2 {
+		t.Fatalf("held: %v", got)
+	}
+	if got := p.ENIs(); len(got) != 2 {
+		t.Errorf("the ENI of a held address was dropped: %v", got)
+	}
+	if _, _, ok := p.Assign(request("c"), later); ok {
+		t.Error("assigned from what EC2 does not show")
+	}
+	p.Release(b.Key, "", later)
+	p.Observe([]ENI{eni(0, 0)}, true, later)
+	if got := p.ENIs(); len(got) != 1 {
+		t.Errorf("an ENI that is gone and empty stays: %v", got)
+	}
+}
+
+func TestAnswersOutliveStaleDescribes(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 0)}, true, t0)
+	ready(p, 0)
+	p.Applied(AssignAddresses{ENI: "eni-0", Count: 1}, Result{Assigned: []netip.Addr{addr("10.0.0.10")}}, t0)
+	created := eni(1, 2)
+	created.Status, created.AttachmentID = Available, ""
+	p.Applied(CreateENI{Subnet: "subnet-1"}, Result{Created: &created}, t0)
+	p.Applied(AttachENI{ENI: "eni-1", Device: 1}, Result{AttachmentID: "eni-attach-1"}, t0)
+	p.Observe([]ENI{eni(0, 0)}, true, t0.Add(time.Second))
+	if a, _, ok := p.Assign(request("a"), t0.Add(time.Second)); !ok || a.Address != addr("10.0.0.10") {
+		t.Errorf("got %+v, %v", a, ok)
+	}
+	stale := created
+	p.Observe([]ENI{eni(0, 1), stale}, true, t0.Add(2*time.Second))
+	if got := p.ENIs()[1]; got.Status != Attaching || got.AttachmentID != "eni-attach-1" {
+		t.Errorf("a stale describe undid an attachment: %+v", got)
+	}
+	p.Observe([]ENI{eni(0, 1), stale}, true, t0.Add(time.Hour))
+	if got := p.ENIs()[1]; got.Status != Available {
+		t.Errorf("an old answer is believed for ever: %+v", got)
+	}
+}
+
+func TestPlan(t *testing.T) {
+	left := eni(2, 3) // created by us, attached to nothing
+	left.Status, left.AttachmentID, left.DeleteOnTermination, left.Device = Available, "", false, 0
+	unprotected := eni(1, 3)
+	unprotected.DeleteOnTermination = false
+	foreign := eni(1, 3)
+	foreign.Tags = map[string]string{TagNoManage: "true"}
+	for _, c := range []struct {
+		name    string
+		enis    []ENI
+		waiting int
+		want    []string
+	}{
+		{"headroom there", []ENI{eni(0, 1)}, 0, nil},
+		{"fill the ENI that has room", []ENI{eni(0, 1)}, 2, []string{"assign 2 addresses to eni-0 (2 waiting, 1 headroom)"}},
+		{"fill, then create, in one step", []ENI{eni(0, 0)}, 6, []string{
+			"assign 3 addresses to eni-0 (6 waiting, 1 headroom)", "create an ENI with 3 addresses in subnet-1 (6 waiting, 1 headroom)",
+			"create an ENI with 1 addresses in subnet-1 (6 waiting, 1 headroom)"}},
+		{"never over the limit", []ENI{eni(0, 3), eni(1, 3)}, 50, []string{"create an ENI with 3 addresses in subnet-1 (50 waiting, 1 headroom)"}},
+		{"a leftover is used", []ENI{eni(0, 3), left}, 4, []string{"attach eni-2 as device 1 (4 waiting, 1 headroom)"}},
+		{"or removed", []ENI{eni(0, 3), left}, 0, []string{"delete eni-2 (attached to nothing and not needed)"}},
+		{"an unprotected ENI", []ENI{eni(0, 3), unprotected}, 0, []string{"set DeleteOnTermination on eni-1 (must not outlive the instance)"}},
+		{"an ENI of others gives no address, but takes a slot", []ENI{eni(0, 0), foreign}, 30, []string{
+			"assign 3 addresses to eni-0 (30 waiting, 1 headroom)", "create an ENI with 3 addresses in subnet-1 (30 waiting, 1 headroom)"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := New(settings)
+			p.Observe(c.enis, true, t0)
+			want(t, plan(p, c.waiting, t0), c.want...)
+		})
+	}
+	if got := plan(New(settings), 5, t0); len(got) > 0 {
+		t.Errorf("planned before EC2 was seen: %v", got)
+	}
+}
+
+func TestFailuresPauseAndAreTold(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 0)}, true, t0)
+	ready(p, 0)
+	full := &Failure{Class: SubnetFull, Err: fmt.Errorf("subnet-1 has no free address")}
+	action := p.Plan(1, t0)[0]
+	p.Failed(action, full, t0)
+	if got := plan(p, 1, t0.Add(time.Second)); len(got) > 0 {
+		t.Errorf("tried again at once: %v", got)
+	}
+	if why := p.Why(t0); why.Cause != CallFailed || why.Class != SubnetFull || why.Hopeless {
+		t.Errorf("why: %+v", why)
+	}
+	if next := p.NextChange(t0); next != t0.Add(5*time.Second) {
+		t.Errorf("next change at %s", next)
+	}
+	if got := plan(p, 1, t0.Add(6*time.Second)); len(got) != 1 {
+		t.Errorf("not tried again: %v", got)
+	}
+	p.Applied(action, Result{Assigned: []netip.Addr{addr("10.0.0.10")}}, t0)
+	p.Observe([]ENI{eni(0, 3), eni(1, 3), eni(2, 3)}, true, t0)
+	ready(p, 0, 1)
+	if why := p.Why(t0); why.Cause != DeviceLate {
+		t.Errorf("a device that is late: %+v", why)
+	}
+	ready(p, 0, 1, 2)
+	for i := range 9 {
+		p.Assign(request(fmt.Sprint(i)), t0)
+	}
+	if why := p.Why(t0); why.Cause != TooManyPods || !why.Hopeless {
+		t.Errorf("all assigned: %+v", why)
+	}
+	p.Release(request("3").Key, "", t0)
+	if why := p.Why(t0); why.Cause != CoolingDown || why.Hopeless {
+		t.Errorf("one cools down: %+v", why)
+	}
+}
+
+func TestAdoptedAddressesAreHeld(t *testing.T) {
+	p := New(settings)
+	p.Adopt(addr("10.0.1.10"), "eniabc", 1, t0)
+	p.Observe([]ENI{eni(0, 0), eni(1, 1)}, true, t0)
+	ready(p, 0, 1)
+	if got := p.Assignments()[0]; got.ENI != "eni-1" || got.Device != 1 {
+		t.Errorf("the ENI of an adopted address was not found: %+v", got)
+	}
+	if a, _, ok := p.Assign(request("a"), t0); ok {
+		t.Errorf("%s is in use and was handed out", a.Address)
+	}
+	if a, held := p.Release(request("x").Key, "eniabc", t0); !held || a.Address != addr("10.0.1.10") {
+		t.Errorf("DEL of an adopted pod: %+v, %v", a, held)
+	}
+}
+
+func TestTwoClaimsToOneAddress(t *testing.T) {
+	p := New(settings)
+	older := Assignment{Key: request("a").Key, Address: addr("10.0.0.10"), Since: t0}
+	younger := Assignment{Key: request("b").Key, Address: addr("10.0.0.10"), Since: t0.Add(time.Second)}
+	p.Hold(younger)
+	if d := p.Hold(older); d == nil || d.Key != older.Key {
+		t.Errorf("displaced %+v", d)
+	}
+	if got := p.Assignments(); len(got) != 1 || got[0].Key != younger.Key {
+		t.Errorf("held: %v", got)
+	}
+}
