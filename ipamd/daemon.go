@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/causeway-cni/causeway/config"
+	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
+	"github.com/causeway-cni/causeway/ipamd/internal/checkpoint"
+	"github.com/causeway-cni/causeway/ipamd/internal/datapath"
+	"github.com/causeway-cni/causeway/ipamd/internal/ec2"
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+	"github.com/causeway-cni/causeway/ipamd/internal/server"
+	"github.com/causeway-cni/causeway/ipamd/internal/telemetry"
+	"github.com/causeway-cni/causeway/ipamd/linux"
+	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
+	"github.com/causeway-cni/causeway/rpc"
+)
+
+// headroom is how many free addresses the pool holds beyond what is asked for,
+// so that an ADD as a rule finds one.
+const headroom = 2
+
+// daemon is what outlives the moment: the faces that answer before the node is
+// known, and the allocator once it is.
+type daemon struct {
+	config  config.Config
+	log     *slog.Logger
+	metrics *telemetry.Metrics
+	server  *server.Server
+	book    atomic.Pointer[allocator.Allocator]
+}
+
+// run is the daemon until ctx ends. The socket and the health page answer at
+// once; everything else follows when the metadata service has said which
+// instance this is.
+func run(ctx context.Context, c config.Config, log *slog.Logger) error {
+	unlock, err := lock(ctx, config.StateDir, log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	d := &daemon{config: c, log: log}
+	d.metrics = telemetry.New(rpc.Version, d.snapshot)
+	d.server = server.New(server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix}, d.observeCall)
+	listener, err := server.Listen(config.Socket)
+	if err != nil {
+		return err
+	}
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return d.server.Run(ctx, listener) })
+	tasks.Go(func() error { return d.serveHTTP(ctx) })
+	tasks.Go(func() error { return d.start(ctx, tasks) })
+	log.Info("ipamd started", "version", rpc.Version, "socket", config.Socket)
+	err = tasks.Wait()
+	log.Info("ipamd stopped; pods keep their network", "error", err)
+	return err
+}
+
+// start learns which instance this is, and starts the loops.
+func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
+	identity, err := awaitIdentity(ctx, config.StateDir, d.log)
+	if err != nil {
+		return ignoreCancel(ctx, err)
+	}
+	cloud, err := ec2.New(ctx, ec2.Settings{
+		Endpoint: d.config.EC2.Endpoint, HTTPTimeout: d.config.EC2.HTTPTimeout, ClusterName: d.config.EC2.ClusterName,
+		ExtraTags: d.config.EC2.Tags, Recorder: recorder{d.metrics}, Log: d.log,
+	}, identity)
+	if err != nil {
+		return fmt.Errorf("preparing the EC2 client: %w", err)
+	}
+	limits, err := awaitLimits(ctx, cloud, identity.InstanceType, d.log)
+	if err != nil {
+		return ignoreCancel(ctx, err)
+	}
+	store, err := checkpoint.Open(config.BookDir)
+	if err != nil {
+		return err
+	}
+	handle, err := kernel.Open("")
+	if err != nil {
+		return err
+	}
+	rounds := &rounds{daemon: d}
+	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Pool: pool.Settings{
+		Limits: limits, MaxENIs: d.config.Pool.MaxENIs, CoolDown: d.config.Pool.CoolDown, Headroom: headroom,
+		ManageUntagged: d.config.Pool.ManageUntagged, InstanceID: identity.InstanceID,
+	}}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeNode)
+	if err != nil {
+		return err
+	}
+	path := datapath.New(datapath.Settings{
+		MTU: d.config.Network.MTU, PodMTU: d.config.Network.PodMTU, VethPrefix: d.config.Network.VethPrefix,
+		Mark: d.config.Network.NodePortSupport || !d.config.SNAT.External, MarkValue: d.config.Network.ConnectionMark,
+	}, book, handle, time.Now, d.log, func(c linux.Change) { d.metrics.DatapathChange(linux.Kind(c.Item), c.Op.String()) })
+	if err := path.AdoptPods(); err != nil {
+		return err
+	}
+	nat, err := newNAT(d.config, identity, cloud, d.log, d.metrics.NATChanges)
+	if err != nil {
+		return err
+	}
+	d.book.Store(book)
+	d.server.Open(book)
+	rounds.make(book, path, nat)
+	rounds.start(ctx, tasks)
+	return nil
+}
+
+// serveHTTP serves metrics, health and the state dump until ctx ends.
+func (d *daemon) serveHTTP(ctx context.Context) error {
+	if d.config.Daemon.MetricsAddr == "" {
+		return nil
+	}
+	listener, err := net.Listen("tcp", d.config.Daemon.MetricsAddr)
+	if err != nil {
+		return fmt.Errorf("CAUSEWAY_METRICS_BIND_ADDRESS: %w", err)
+	}
+	s := &http.Server{Handler: telemetry.Handler(d.metrics, d.ready, d.state), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}
+
+func (d *daemon) ready() error {
+	book := d.book.Load()
+	if book == nil {
+		return errors.New("waiting for the instance metadata service")
+	}
+	return book.Ready()
+}
+
+func (d *daemon) state() any {
+	book := d.book.Load()
+	if book == nil {
+		return struct{}{}
+	}
+	return book.Snapshot()
+}
+
+func (d *daemon) snapshot() telemetry.Snapshot {
+	book := d.book.Load()
+	if book == nil {
+		return telemetry.Snapshot{}
+	}
+	s := book.Snapshot()
+	out := telemetry.Snapshot{MaxENIs: s.Count.MaxENIs, MaxAddresses: s.Count.MaxAddresses, Total: s.Count.Total,
+		Assigned: s.Count.Assigned, Cooling: s.Count.Cooling, Waiting: s.Waiting}
+	for _, e := range s.ENIs {
+		out.ENIs = append(out.ENIs, telemetry.ENI{ID: string(e.ID), Device: e.Device, Total: s.Count.TotalByENI[e.ID],
+			Assigned: s.Count.AssignedByENI[e.ID], Ready: s.Count.ReadyENIs[e.ID]})
+	}
+	return out
+}
+
+// observeCall counts a call of the plugin.
+func (d *daemon) observeCall(verb string, took time.Duration, err error) {
+	d.metrics.Request(verb, took, err)
+}
+
+// recorder passes EC2 calls on to the metrics.
+type recorder struct{ metrics *telemetry.Metrics }
+
+// Call counts one call.
+func (r recorder) Call(operation, code string, took time.Duration) {
+	r.metrics.EC2Call(operation, code, took)
+}
+
+func ignoreCancel(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}

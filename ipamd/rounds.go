@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/causeway-cni/causeway/config"
+	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
+	"github.com/causeway-cni/causeway/ipamd/internal/datapath"
+	"github.com/causeway-cni/causeway/ipamd/internal/loop"
+	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
+)
+
+// rounds are the daemon's loops. They may be woken before they are made: each
+// begins with a round of its own.
+type rounds struct {
+	daemon               *daemon
+	pool, node, nat      atomic.Pointer[loop.Loop]
+	nodeInPlace, natHere atomic.Bool
+	all                  []*loop.Loop
+}
+
+func (r *rounds) wakePool() { wake(&r.pool) }
+func (r *rounds) wakeNode() { wake(&r.node) }
+func (r *rounds) wakeNAT()  { wake(&r.nat) }
+
+func wake(l *atomic.Pointer[loop.Loop]) {
+	if made := l.Load(); made != nil {
+		made.Trigger()
+	}
+}
+
+func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, nat *nat) {
+	server := r.daemon.server
+	r.pool.Store(r.add(loop.Settings{Name: "pool", Coalesce: 10 * time.Millisecond, Resync: time.Minute,
+		Pause: 500 * time.Millisecond, LongestPause: 15 * time.Second},
+		func(ctx context.Context) (time.Duration, error) {
+			again, err := book.Step(ctx)
+			server.SetReady(book.Ready() == nil)
+			return again, err
+		}))
+	r.node.Store(r.add(loop.Settings{Name: "node network", Coalesce: 50 * time.Millisecond, Resync: 5 * time.Second,
+		Pause: 100 * time.Millisecond, LongestPause: 5 * time.Second},
+		func(ctx context.Context) (time.Duration, error) {
+			return 0, r.report(&r.nodeInPlace, path.Step(ctx))
+		}))
+	// The rules are looked at often: a look costs next to nothing, and legacy
+	// iptables tells nobody when they change.
+	r.nat.Store(r.add(loop.Settings{Name: "NAT", Coalesce: 50 * time.Millisecond, Resync: 500 * time.Millisecond,
+		Pause: 200 * time.Millisecond, LongestPause: 5 * time.Second},
+		func(ctx context.Context) (time.Duration, error) {
+			return 0, r.report(&r.natHere, nat.Step(ctx, time.Now()))
+		}))
+	r.add(loop.Settings{Name: "release notes", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
+		func(ctx context.Context) (time.Duration, error) { return 0, readNotes(ctx, config.NotesDir, server) })
+}
+
+func (r *rounds) add(s loop.Settings, step loop.Step) *loop.Loop {
+	l := loop.New(s, step, r.daemon.log, r.daemon.metrics.StepFailed)
+	r.all = append(r.all, l)
+	return l
+}
+
+// report tells the plugin's STATUS whether all that pods depend on is in place.
+func (r *rounds) report(part *atomic.Bool, err error) error {
+	part.Store(err == nil)
+	r.daemon.server.SetDatapath(r.nodeInPlace.Load() && r.natHere.Load())
+	return err
+}
+
+func (r *rounds) start(ctx context.Context, tasks *errgroup.Group) {
+	for _, each := range r.all {
+		tasks.Go(func() error { return each.Run(ctx) })
+	}
+	tasks.Go(func() error { return kernel.Watch(ctx, r.wakeNode) })
+	tasks.Go(func() error { return kernel.WatchNetfilter(ctx, r.wakeNAT) })
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/causeway-cni/causeway/cni-plugin/notes"
+	"github.com/causeway-cni/causeway/ipamd/internal/ec2"
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+	"github.com/causeway-cni/causeway/ipamd/internal/server"
+	"github.com/causeway-cni/causeway/rpc"
+)
+
+// lock waits until no other ipamd runs on this node: two would hand out the
+// same addresses. The kernel drops the lock of a daemon that is killed.
+func lock(ctx context.Context, dir string, log *slog.Logger) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the state directory: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the state directory: %w", err)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for said := false; ; said = true {
+		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+		if !said {
+			log.Info("waiting for another ipamd on this node to end", "lock", file.Name())
+		}
+		select {
+		case <-ctx.Done():
+			file.Close()
+			return nil, fmt.Errorf("waiting for another ipamd on this node to end: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// awaitIdentity asks the metadata service which instance this is. The answer
+// holds until the next boot and is kept beside the book, so that a restart
+// does not depend on that service.
+func awaitIdentity(ctx context.Context, dir string, log *slog.Logger) (ec2.Identity, error) {
+	path := filepath.Join(dir, "identity.json")
+	var known ec2.Identity
+	text, err := os.ReadFile(path)
+	if err == nil {
+		if err = json.Unmarshal(text, &known); err == nil && known.InstanceID != "" {
+			log.Info("this instance is known from before", "instance", known.InstanceID, "type", known.InstanceType)
+			return known, nil
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("the instance's identity was kept but cannot be read; asking anew", "file", path, "error", err)
+	}
+	found, err := ec2.AwaitIdentity(ctx, log)
+	if err != nil {
+		return found, err
+	}
+	log.Info("this instance is known", "instance", found.InstanceID, "type", found.InstanceType, "eni", found.PrimaryENI)
+	if text, err = json.Marshal(found); err == nil {
+		err = os.WriteFile(path+".new", append(text, '\n'), 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return found, fmt.Errorf("keeping the instance's identity: %w", err)
+	}
+	return found, nil
+}
+
+// awaitLimits finds the limits of the instance type; EC2 is asked for a type
+// that the table does not have, until it answers.
+func awaitLimits(ctx context.Context, cloud *ec2.Cloud, instanceType string, log *slog.Logger) (pool.Limits, error) {
+	for pause := time.Second; ; pause = min(2*pause, 15*time.Second) {
+		limits, err := cloud.Limits(ctx, instanceType)
+		if err == nil {
+			return limits, nil
+		}
+		log.Error("learning the limits of the instance type", "type", instanceType, "error", err, "retry_in", pause)
+		select {
+		case <-ctx.Done():
+			return limits, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// readNotes releases what the plugin noted while the daemon was away.
+func readNotes(ctx context.Context, dir string, s *server.Server) error {
+	pending, err := notes.Pending(dir)
+	failed := []error{err}
+	for path, n := range pending {
+		_, err := s.Release(ctx, &rpc.ReleaseRequest{
+			Attachment: &rpc.Attachment{Network: n.Network, ContainerId: n.ContainerID, Interface: n.Interface},
+			Pod:        &rpc.Pod{Namespace: n.Namespace, Name: n.Pod}, Reason: n.Reason + ", noted while ipamd was away",
+		})
+		if err == nil {
+			err = os.Remove(path)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
+}
