@@ -73,12 +73,20 @@ func command(state daemon.State, place string, args []string) (node.Command, err
 	return c, nil
 }
 
+// account are the variables by which the machine's own AWS account would get
+// in front of the node's.
+var account = []string{
+	"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE",
+	"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
+	"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+}
+
 // environment is what a command takes along: all but the machine's AWS account
 // and proxies, which do not exist in a simulated VPC.
 func environment(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		key, _, _ := strings.Cut(strings.ToUpper(kv), "=")
-		return strings.HasPrefix(key, "AWS_") || strings.HasSuffix(key, "_PROXY")
+		return slices.Contains(account, key) || strings.HasSuffix(key, "_PROXY")
 	})
 }
 

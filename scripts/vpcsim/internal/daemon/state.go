@@ -60,6 +60,18 @@ type record struct {
 	Start string `json:"start"` // clock ticks since boot, from /proc
 }
 
+// DaemonPID returns the daemon's process while it runs.
+func (s State) DaemonPID() (int, error) {
+	r, err := readRecord(s.daemonRecord())
+	if err != nil {
+		return 0, err
+	}
+	if !r.alive() {
+		return 0, fmt.Errorf("the daemon of simulator %s has ended", s.Name)
+	}
+	return r.PID, nil
+}
+
 // NodePID returns the pid 1 of a node as the machine numbers it.
 func (s State) NodePID(node string) (int, error) {
 	r, err := readRecord(s.nodeRecord(node))

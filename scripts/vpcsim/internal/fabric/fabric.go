@@ -60,8 +60,9 @@ var (
 	InternetAddr  = netip.MustParseAddr("203.0.113.10")
 	InternetAddrs = []netip.Addr{InternetAddr, InternetAddr.Next(), InternetAddr.Next().Next()}
 	InternetAddr6 = netip.MustParseAddr("2001:db8:ec2::10")
-	// NATAddr is the public address of the NAT gateway.
-	NATAddr = netip.MustParseAddr("192.0.2.1")
+	// NATAddr is the public address of the NAT gateway. The model keeps the
+	// first ten addresses of its public pool free for such.
+	NATAddr = netip.MustParseAddr("198.51.100.2")
 )
 
 // Fabric is the data plane of one simulated VPC. Its methods may be called

@@ -89,11 +89,11 @@ table inet vpcsim {
 }`
 
 // natRules translate many to one, outgoing only.
-const natRules = `
+var natRules = `
 table inet vpcsim {
 	chain out {
 		type nat hook postrouting priority srcnat; policy accept;
-		oifname "igw" snat ip to 192.0.2.1
+		oifname "igw" snat ip to ` + NATAddr.String() + `
 	}
 
 	chain in {

@@ -77,6 +77,9 @@ func TestMove(t *testing.T) {
 func TestBlockAdded(t *testing.T) {
 	l := newLab(t)
 	l.view.CIDRs = append(l.view.CIDRs, netip.MustParsePrefix("100.64.0.0/16"))
+	l.sync()
+	l.serve(Peer)
+	l.expect("a", "", "100.64.0.10", "10.0.0.10")
 	l.view.Subnets = append(l.view.Subnets, vpc.SubnetView{
 		Name: "c", ID: "subnet-c", CIDR: netip.MustParsePrefix("100.64.1.0/24"), Egress: vpc.EgressIGW,
 	})

@@ -3,6 +3,7 @@ package fabric
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
@@ -20,6 +21,7 @@ func wanted(v vpc.View) (map[object]bool, error) {
 	}
 	w.blocks(v.CIDRs)
 	w.peer(v)
+	w.others(v)
 	for _, i := range v.Interfaces {
 		if !i.DevicePresent {
 			continue
@@ -88,6 +90,21 @@ func PeerAddrs(cidr netip.Prefix) []netip.Addr {
 		a = a.Next()
 	}
 	return []netip.Addr{a, a.Next()}
+}
+
+// others puts a host at the tenth address of each IPv4 block of the VPC that
+// has no subnet: it stands for instances that are not ours, as a destination
+// in a block that was added to a running VPC. It lives with the peer's hosts.
+func (w want) others(v vpc.View) {
+	for _, c := range v.CIDRs {
+		taken := slices.ContainsFunc(v.Subnets, func(s vpc.SubnetView) bool { return c.Overlaps(s.CIDR) })
+		if taken || !c.Addr().Is4() {
+			continue
+		}
+		a := PeerAddrs(c)[0]
+		w.add(routeTo(toPeer.a, host(a), toPeer.b))
+		w.add(address{Peer, toPeer.b.link, host(a)})
+	}
 }
 
 // network connects an ENI: its device, the routes that deliver to it, and what

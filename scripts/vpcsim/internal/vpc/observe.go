@@ -64,7 +64,9 @@ func (m *Model) View() View {
 	}
 	slices.SortFunc(v.Subnets, func(a, b SubnetView) int { return strings.Compare(a.Name, b.Name) })
 	for _, i := range m.instances {
-		v.Nodes = append(v.Nodes, NodeView{i.Node, i.ID})
+		if i.State != Terminated {
+			v.Nodes = append(v.Nodes, NodeView{i.Node, i.ID})
+		}
 	}
 	slices.SortFunc(v.Nodes, func(a, b NodeView) int { return strings.Compare(a.Name, b.Name) })
 	for _, e := range m.interfaces() {

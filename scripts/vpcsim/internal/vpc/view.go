@@ -10,7 +10,7 @@ type View struct {
 	CIDRs      []netip.Prefix // the VPC's own blocks, IPv4 and IPv6, primary first
 	PeerCIDRs  []netip.Prefix // blocks of the peered VPC
 	Subnets    []SubnetView
-	Nodes      []NodeView
+	Nodes      []NodeView      // instances that have not been terminated
 	Interfaces []InterfaceView // attached ENIs only
 }
 
