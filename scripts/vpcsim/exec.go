@@ -23,7 +23,8 @@ func newExec(s *simulatorFlag) *cobra.Command {
 		Long: `Run a command in a node, with the environment that programs need there, and
 end with its exit code. NODE can also be one of internet, peer, router, igw and
 nat; these have a network of their own and share everything else with the
-machine.`,
+machine. "nsenter -t PID -n -m -u -p", with the PID that status shows, enters a
+node too, without the environment.`,
 		Example: `  vpcsim exec n1 -- curl -s http://169.254.169.254/
   vpcsim exec n1 bash
   vpcsim exec internet -- vpcsim probe tcp 198.51.100.11:80
@@ -50,6 +51,9 @@ machine.`,
 		},
 	}
 	cmd.Flags().SetInterspersed(false)
+	for _, name := range []string{"interactive", "tty"} {
+		cmd.Flags().BoolP(name, name[:1], false, "for those used to it: streams and terminal are always passed on")
+	}
 	return cmd
 }
 

@@ -20,6 +20,9 @@ func TestExec(t *testing.T) {
 			t.Errorf("%q: exit code %d, want %d: %s", script, code, want, out)
 		}
 	}
+	if out := s.must("exec", "-it", "n1", "--", "echo", "-n", "x"); out != "x" {
+		t.Errorf("flags behind the node's name are the command's: got %q", out)
+	}
 	if _, code := s.run("exec", "n1", "nosuchcommand"); code != 127 {
 		t.Errorf("a missing command: exit code %d, want 127", code)
 	}

@@ -129,7 +129,7 @@ func startOf(pid int) (string, error) {
 	}
 	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
 	fields := strings.Fields(rest)
-	const state, startTime = 3 - 3, 22 - 3
+	const state, startTime = 0, 22 - 3 // the state is field 3
 	if len(fields) <= startTime {
 		return "", fmt.Errorf("/proc/%d/stat has too few fields", pid)
 	}
