@@ -17,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -32,10 +33,14 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
 
+// A call that may be sent again is sent three times, with short pauses, up to
+// 200 and up to 400 ms: pods wait for it. Longer pauses are the pool's.
 const (
-	attempts   = 3               // of a call that may be sent again
-	maxBackoff = 2 * time.Second // between them
+	attempts = 3
+	backoff  = 100 * time.Millisecond
 )
+
+func pause(attempt int, _ error) (time.Duration, error) { return rand.N(backoff << attempt), nil }
 
 // Settings of a Cloud.
 type Settings struct {
@@ -90,7 +95,7 @@ func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
 			o.BaseEndpoint = aws.String(s.Endpoint)
 		}
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts, r.MaxBackoff = attempts, maxBackoff
+			r.MaxAttempts, r.Backoff = attempts, retry.BackoffDelayerFunc(pause)
 		})
 		if s.Recorder != nil {
 			o.APIOptions = append(o.APIOptions, record(s.Recorder))

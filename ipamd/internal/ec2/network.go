@@ -59,7 +59,7 @@ func (c *Cloud) VPCCIDRs(ctx context.Context) ([]netip.Prefix, error) {
 	if failure := (*pool.Failure)(nil); asked && errors.As(err, &failure) && failure.Class != pool.Unauthorized {
 		return nil, err
 	}
-	blocks, hint := c.hinted(ctx)
+	blocks, hint := c.VPCCIDRHint(ctx)
 	if hint != nil {
 		return nil, fail(errors.Join(err, hint), false, "finding the IPv4 blocks of VPC %s", c.identity.VPC)
 	}
@@ -91,13 +91,17 @@ func (c *Cloud) described(ctx context.Context) ([]netip.Prefix, error) {
 	return blocks, nil
 }
 
-// hinted asks the metadata service for the blocks of the VPC.
-func (c *Cloud) hinted(ctx context.Context) ([]netip.Prefix, error) {
+// VPCCIDRHint asks the metadata service for the blocks of the VPC. It costs no
+// EC2 call, and may lag behind EC2.
+func (c *Cloud) VPCCIDRHint(ctx context.Context) ([]netip.Prefix, error) {
 	text, err := read(ctx, c.metadata, "network/interfaces/macs/"+c.identity.PrimaryMAC+"/vpc-ipv4-cidr-blocks")
 	if err != nil {
 		return nil, err
 	}
 	texts := strings.Fields(text)
+	if len(texts) == 0 {
+		return nil, errors.New("the metadata service knows no IPv4 block of the VPC")
+	}
 	return parseBlocks(texts[0], texts)
 }
 
