@@ -111,6 +111,8 @@ func (n *Node) StartIpamd(env ...string) (*Daemon, error) {
 
 // AwaitReady waits until the plugin's STATUS says that pods can be added.
 func (n *Node) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	return Poll(ctx, func() error {
 		select {
 		case <-n.daemon.done:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
@@ -31,10 +32,13 @@ func (p *Pod) runtimeConf() *libcni.RuntimeConf {
 		{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", p.Name}, {"K8S_POD_UID", "uid-" + p.Name}}}
 }
 
-// NewSandbox makes the namespace of a pod.
+// NewSandbox makes the namespace of a pod, with its loopback up, as runtimes do.
 func (n *Node) NewSandbox(ctx context.Context, name string) (*Pod, error) {
 	p := &Pod{Name: name, Node: n}
-	_, err := n.Exec(ctx, "ip", "netns", "add", name)
+	if _, err := n.Exec(ctx, "ip", "netns", "add", name); err != nil {
+		return nil, err
+	}
+	_, err := p.Exec(ctx, "ip", "link", "set", "lo", "up")
 	return p, err
 }
 
@@ -133,6 +137,8 @@ func (l *Lab) serve(ctx context.Context, where string, prefix []string) (*exec.C
 	if err := server.Start(); err != nil {
 		return nil, fmt.Errorf("starting a server on %s: %w", where, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	self := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), Port)
 	return server, Poll(ctx, func() error {
 		_, err := l.probe(ctx, where, prefix, "tcp", self, 1)

@@ -88,6 +88,9 @@ func (s *Site) take(p *harness.Pod) {
 	slots := []**harness.Pod{&s.P1, &s.Other1}
 	if p.Device != 0 {
 		slots = []**harness.Pod{&s.P2, &s.Other2}
+		if s.P2 != nil && p.Device != s.P2.Device {
+			return
+		}
 	}
 	for _, slot := range slots {
 		if *slot == nil {
