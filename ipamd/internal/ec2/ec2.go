@@ -29,6 +29,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
@@ -86,6 +87,7 @@ func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx,
 		config.WithRegion(id.Region),
+		config.WithLogger(sdkLog(s.Log)),
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(s.HTTPTimeout)))
 	if err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
@@ -105,4 +107,12 @@ func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
 		settings: s, identity: id, api: api, metadata: metadata(cfg),
 		subnets: map[pool.SubnetID]netip.Prefix{},
 	}, nil
+}
+
+// sdkLog takes what the SDK remarks. All of it is about single attempts, whose
+// errors are returned as well.
+func sdkLog(log *slog.Logger) logging.Logger {
+	return logging.LoggerFunc(func(_ logging.Classification, format string, args ...any) {
+		log.Debug(fmt.Sprintf("AWS SDK: "+format, args...))
+	})
 }

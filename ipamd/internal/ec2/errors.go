@@ -80,7 +80,7 @@ func classify(err error, doubt bool) pool.Class {
 	if doubt {
 		lost = pool.Ambiguous
 	}
-	var refused *smithy.InvalidParamsError
+	var refused smithy.InvalidParamsError
 	if errors.As(err, &refused) {
 		return pool.Refused // by the SDK, before anything was sent
 	}

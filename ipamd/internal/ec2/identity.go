@@ -54,7 +54,7 @@ func AwaitIdentity(ctx context.Context, log *slog.Logger) (Identity, error) {
 
 // Discover asks the metadata service (IMDSv2 only) once who this instance is.
 func Discover(ctx context.Context, log *slog.Logger) (Identity, error) {
-	cfg, err := config.LoadDefaultConfig(ctx)
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithLogger(sdkLog(log)))
 	if err != nil {
 		return Identity{}, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
