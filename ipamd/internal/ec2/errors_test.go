@@ -60,9 +60,9 @@ func TestClasses(t *testing.T) {
 		{"reset: true", pool.Ambiguous, pool.Unavailable},
 		{"lost: true", pool.Ambiguous, pool.Unavailable},
 		{"truncate: true", pool.Ambiguous, pool.Unavailable},
-		{"latency: 400ms", pool.Ambiguous, pool.Unavailable},
+		{"latency: 1s", pool.Ambiguous, pool.Unavailable},
 	}
-	w := start(t, "{profile: none, throttle: {enabled: false}}", func(s *Settings) { s.HTTPTimeout = 300 * time.Millisecond })
+	w := start(t, "{profile: none, throttle: {enabled: false}}", func(s *Settings) { s.HTTPTimeout = 700 * time.Millisecond })
 	assign := pool.AssignAddresses{ENI: w.id.PrimaryENI, Count: 1}
 	for _, tt := range tests {
 		t.Run(tt.effect, func(t *testing.T) {
@@ -216,12 +216,12 @@ func TestNothingSent(t *testing.T) {
 
 // TestRecorder is told of every attempt.
 func TestRecorder(t *testing.T) {
-	w := start(t, "profile: none", func(s *Settings) { s.HTTPTimeout = 300 * time.Millisecond })
+	w := start(t, "profile: none", func(s *Settings) { s.HTTPTimeout = 700 * time.Millisecond })
 	action := w.create("token", 0)
 	w.calls.take()
 	w.fault(`[{action: CreateNetworkInterface, nth: 1, effect: {throttle: true}},
 		{action: CreateNetworkInterface, nth: 2, effect: {lost: true}},
-		{action: AssignPrivateIpAddresses, nth: 1, effect: {latency: 400ms}},
+		{action: AssignPrivateIpAddresses, nth: 1, effect: {latency: 1s}},
 		{action: AssignPrivateIpAddresses, nth: 2, effect: {truncate: true}},
 		{action: AssignPrivateIpAddresses, nth: 3, effect: {html502: true}}]`)
 	w.apply(action)
