@@ -127,10 +127,10 @@ func (l *lab) serve(place string) {
 }
 
 // probe asks the echo server at target:9000 from a place. It returns the
-// source that the server saw, or "" without an answer.
-func (l *lab) probe(place, proto, from, target string) string {
+// source that the server saw, or "" without an answer in time.
+func (l *lab) probe(place, proto, from, target string, wait time.Duration) string {
 	l.Helper()
-	p := echo.Probe{Proto: proto, Target: net.JoinHostPort(target, "9000"), Wait: 400 * time.Millisecond}
+	p := echo.Probe{Proto: proto, Target: net.JoinHostPort(target, "9000"), Wait: wait}
 	if from != "" {
 		p.Bind = netip.MustParseAddr(from)
 	}
@@ -168,8 +168,12 @@ func (l *lab) ping(place, target string) {
 // expect checks over TCP and UDP which source the server sees; "" is silence.
 func (l *lab) expect(place, from, target, want string) {
 	l.Helper()
+	wait := 5 * time.Second
+	if want == "" {
+		wait = 200 * time.Millisecond // an answer takes less than one
+	}
 	for _, proto := range []string{"tcp", "udp"} {
-		if got := l.probe(place, proto, from, target); got != want {
+		if got := l.probe(place, proto, from, target, wait); got != want {
 			l.Errorf("%s from %s in %s to %s: server saw %q, want %q", proto, from, place, target, got, want)
 		}
 	}

@@ -48,7 +48,7 @@ func TestHealthyIsSilent(t *testing.T) {
 	l.expect("a", "", "10.0.1.10", "10.0.0.10")
 	l.expect("a", "10.0.0.20", "10.0.1.10", "10.0.0.20")
 	l.ping("a", "10.0.0.1")
-	if got := l.probe("a", "tcp", "", InternetAddr6.String()); got != "2600:1f14:1:1::10" {
+	if got := l.probe("a", "tcp", "", InternetAddr6.String(), 5*time.Second); got != "2600:1f14:1:1::10" {
 		t.Errorf("over IPv6 the internet saw %q", got)
 	}
 	l.expectDrops()
@@ -62,7 +62,7 @@ func TestARP(t *testing.T) {
 	l.sync()
 	for _, target := range []string{"10.0.0.1", "10.0.0.20", "10.0.0.77", "169.254.1.1", "203.0.113.10"} {
 		l.run("a", "ip route replace "+target+" dev eth0 scope link")
-		l.probe("a", "udp", "", target)
+		l.probe("a", "udp", "", target, 200*time.Millisecond)
 	}
 	neigh := l.must("a", "ip neigh show dev eth0")
 	for target, answered := range map[string]bool{
