@@ -45,8 +45,9 @@ type Allocator struct {
 	cloud    Cloud
 	store    *checkpoint.Store
 	log      *slog.Logger
-	wake     func() // asks for a Step soon
-	changed  func() // tells that ENIs or assignments changed
+	wakeLoop func()        // asks for a Step soon
+	poke     chan struct{} // tells a Step that runs that there is more to plan
+	changed  func()        // tells that ENIs or assignments changed
 
 	mu      sync.Mutex
 	pool    *pool.Pool
@@ -54,13 +55,14 @@ type Allocator struct {
 
 	// Only Step touches these.
 	described time.Time
-	doubt     bool // a call failed: what EC2 has is to be looked at
+	doubt     bool      // a call failed: what EC2 has is to be looked at
+	settled   time.Time // when a describe shows what an unanswered call did
 }
 
 // New returns an allocator with the book that is on disk. wake and changed
 // must not block and must not call back.
 func New(s Settings, cloud Cloud, store *checkpoint.Store, now time.Time, log *slog.Logger, wake, changed func()) (*Allocator, error) {
-	a := &Allocator{settings: s, cloud: cloud, store: store, log: log, wake: wake, changed: changed, pool: pool.New(s.Pool), doubt: true}
+	a := &Allocator{settings: s, cloud: cloud, store: store, log: log, wakeLoop: wake, poke: make(chan struct{}, 1), changed: changed, pool: pool.New(s.Pool), doubt: true}
 	records, unreadable, err := store.Load()
 	if err != nil {
 		return nil, err
@@ -90,6 +92,15 @@ func later(until, now time.Time, coolDown time.Duration) time.Time {
 		return limit
 	}
 	return until
+}
+
+// wake asks for a plan: of the Step that runs, or else of the next one.
+func (a *Allocator) wake() {
+	select {
+	case a.poke <- struct{}{}:
+	default:
+	}
+	a.wakeLoop()
 }
 
 // Assign gives the key its address. Errors are *pool.Refusal if there is none,
@@ -250,8 +261,8 @@ func (a *Allocator) ReleaseAdopted(exists func(link string) bool) error {
 func (a *Allocator) SetReady(ready map[pool.ENIID]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.pool.SetReady(ready) {
-		a.serve(time.Now())
+	if now := time.Now(); a.pool.SetReady(ready, now) {
+		a.serve(now)
 		a.wake()
 	}
 }

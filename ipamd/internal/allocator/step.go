@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
@@ -18,28 +17,46 @@ const (
 	following = 2 * time.Second
 	// callTimeout bounds one EC2 call, with the retries that the SDK makes.
 	callTimeout = 30 * time.Second
-	// maxRounds bounds how many plans one Step carries out.
-	maxRounds = 20
+	// lag is how far EC2's describes may be behind its answers.
+	lag = 2 * time.Second
+	// redescribe is the shortest time between two describes.
+	redescribe = 500 * time.Millisecond
 )
 
-// Step looks at EC2 if need be, and carries out the plan until nothing is left
-// to do or a call fails. again is when the next Step is due.
+// Step looks at EC2 if need be, and carries out the plan: calls that do not
+// depend on each other at the same time, and more as soon as one of them, or a
+// new request, makes a difference. It returns when no call is on its way and
+// there is nothing to do, or when a call failed. again is when the next Step
+// is due.
 func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 	if err := a.describe(ctx); err != nil {
 		return 0, err
 	}
-	for range maxRounds {
-		actions := a.plan()
-		if len(actions) == 0 {
+	landed := make(chan error)
+	flying := 0
+	var failed error
+	for {
+		if failed == nil {
+			for _, action := range a.plan() {
+				flying++
+				go func() { landed <- a.call(ctx, action) }()
+			}
+		}
+		if flying == 0 {
 			break
 		}
-		if err = a.carryOut(ctx, actions); err != nil {
-			break
+		select {
+		case err := <-landed:
+			flying--
+			failed = errors.Join(failed, err)
+		case <-a.poke:
 		}
 	}
-	if err != nil && ctx.Err() == nil {
-		// Failed calls pause by kind, in the pool; the loop goes on.
-		a.log.Warn("EC2 calls failed", "error", err)
+	if failed != nil && ctx.Err() == nil {
+		// What failed pauses, each kind by itself, in the pool; the loop goes on.
+		a.log.Warn("EC2 calls failed", "error", failed)
+		a.doubt = true
+		a.settled = time.Now().Add(lag)
 	}
 	return a.again(time.Now()), a.expire()
 }
@@ -51,7 +68,8 @@ func (a *Allocator) describe(ctx context.Context) error {
 	transitional := a.pool.Transitional()
 	a.mu.Unlock()
 	age := now.Sub(a.described)
-	if !a.doubt && age < resync && !(transitional && age >= following) {
+	due := (a.doubt && age >= redescribe) || age >= resync || (transitional && age >= following)
+	if !due {
 		return nil
 	}
 	leftovers := a.doubt
@@ -61,7 +79,7 @@ func (a *Allocator) describe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("describing this node's ENIs: %w", err)
 	}
-	a.described, a.doubt = now, false
+	a.described, a.doubt = now, now.Before(a.settled)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.pool.Observe(enis, leftovers, now)
@@ -70,23 +88,15 @@ func (a *Allocator) describe(ctx context.Context) error {
 	return nil
 }
 
+// plan returns the calls to make now, and books them as on their way.
 func (a *Allocator) plan() []pool.Action {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pool.Plan(len(a.waiters), time.Now())
-}
-
-// carryOut makes calls that do not depend on each other at the same time. What
-// each brings is handed out as soon as it is there.
-func (a *Allocator) carryOut(ctx context.Context, actions []pool.Action) error {
-	errs := make([]error, len(actions))
-	var calls sync.WaitGroup
-	for i, action := range actions {
-		calls.Go(func() { errs[i] = a.call(ctx, action) })
+	actions := a.pool.Plan(len(a.waiters), time.Now())
+	for _, action := range actions {
+		a.pool.Start(action)
 	}
-	calls.Wait()
-	a.doubt = a.doubt || errors.Join(errs...) != nil
-	return errors.Join(errs...)
+	return actions
 }
 
 func (a *Allocator) call(ctx context.Context, action pool.Action) error {
@@ -120,6 +130,9 @@ func (a *Allocator) again(now time.Time) time.Duration {
 	wait := resync - now.Sub(a.described)
 	if a.pool.Transitional() {
 		wait = min(wait, following)
+	}
+	if a.doubt {
+		wait = min(wait, redescribe)
 	}
 	if next := a.pool.NextChange(now); !next.IsZero() {
 		wait = min(wait, next.Sub(now))

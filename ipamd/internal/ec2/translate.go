@@ -29,6 +29,7 @@ func translate(e types.NetworkInterface) (pool.ENI, error) {
 		ID:          pool.ENIID(aws.ToString(e.NetworkInterfaceId)),
 		MAC:         strings.ToLower(aws.ToString(e.MacAddress)),
 		Subnet:      pool.SubnetID(aws.ToString(e.SubnetId)),
+		Type:        string(e.InterfaceType),
 		Description: aws.ToString(e.Description),
 		Tags:        map[string]string{},
 	}

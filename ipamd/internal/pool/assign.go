@@ -68,6 +68,7 @@ func (p *Pool) Hold(a Assignment) (displaced *Assignment) {
 	p.held[a.Key] = a
 	p.owner[a.Address] = a.Key
 	delete(p.cooling, a.Address)
+	delete(p.rested, a.Address)
 	return displaced
 }
 

@@ -1,7 +1,10 @@
 package pool
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -33,7 +36,7 @@ type failed struct {
 // it: both are looked at every half minute, which no account notices.
 var pauses = map[Class]struct{ first, longest time.Duration }{
 	Unavailable:  {500 * time.Millisecond, 15 * time.Second},
-	Ambiguous:    {200 * time.Millisecond, 5 * time.Second},
+	Ambiguous:    {2 * time.Second, 10 * time.Second}, // as long as a describe may lag
 	Throttled:    {time.Second, 30 * time.Second},
 	Unauthorized: {5 * time.Second, 30 * time.Second},
 	SubnetFull:   {5 * time.Second, 30 * time.Second},
@@ -46,6 +49,18 @@ var pauses = map[Class]struct{ first, longest time.Duration }{
 
 // Failed books an action that EC2 did not carry out, or may not have.
 func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
+	p.land(action)
+	if c, ok := action.(CreateENI); ok {
+		p.resolve(c)
+		if f.Class == Ambiguous {
+			p.unsure = append(p.unsure, c)
+		}
+	}
+	if f.Class == SubnetFull && asked(action) > 1 {
+		// EC2 gives all or nothing; there may be room for one.
+		p.scarce[p.subnetOf(action)] = now.Add(scarceFor)
+		return
+	}
 	b, ok := p.blockOf(action, f.Class)
 	if !ok {
 		return
@@ -59,6 +74,35 @@ func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
 	p.blocks[b] = failed{failure: f, until: now.Add(min(wait, pause.longest)), times: times}
 }
 
+// scarceFor is how long a subnet that could not give several addresses is asked
+// for one at a time, and for none that no pod waits for.
+const scarceFor = time.Minute
+
+func asked(action Action) int {
+	switch a := action.(type) {
+	case CreateENI:
+		return a.Addresses
+	case AssignAddresses:
+		return a.Count
+	}
+	return 0
+}
+
+func (p *Pool) subnetOf(action Action) SubnetID {
+	if c, ok := action.(CreateENI); ok {
+		return c.Subnet
+	}
+	if e := p.enis[eniOf(action)]; e != nil {
+		return e.Subnet
+	}
+	return ""
+}
+
+// resolve forgets that the outcome of a CreateENI was unknown.
+func (p *Pool) resolve(c CreateENI) {
+	p.unsure = slices.DeleteFunc(p.unsure, func(x CreateENI) bool { return x.Token == c.Token })
+}
+
 // blockOf says what a failure keeps from being tried. A subnet that is full
 // is full for every ENI in it.
 func (p *Pool) blockOf(action Action, class Class) (block, bool) {
@@ -66,8 +110,8 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 	case CreateENI:
 		return block{create, string(a.Subnet)}, true
 	case AssignAddresses:
-		if e := p.enis[a.ENI]; e != nil && class == SubnetFull {
-			return block{create, string(e.Subnet)}, true
+		if class == SubnetFull {
+			return block{create, string(p.subnetOf(a))}, true
 		}
 		return block{assign, string(a.ENI)}, true
 	case AttachENI:
@@ -116,6 +160,13 @@ func (p *Pool) NextChange(now time.Time) time.Time {
 	for _, t := range p.cooling {
 		earlier(t)
 	}
+	for _, e := range p.enis {
+		if e.Status == Available {
+			earlier(e.changed.Add(recent))
+		} else if !e.ready {
+			earlier(e.since.Add(deviceGrace))
+		}
+	}
 	return next
 }
 
@@ -160,25 +211,29 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		}
 	}
 	c := p.Count(now)
-	if c.Total >= c.MaxAddresses {
+	if c.Assigned+c.Cooling >= c.MaxAddresses {
 		if c.Cooling > 0 {
-			return &Refusal{Cause: CoolingDown, Message: fmt.Sprintf("all %d addresses that this instance type can hold are assigned (%d) or cooling down (%d)", c.MaxAddresses, c.Assigned, c.Cooling)}
+			return &Refusal{Cause: CoolingDown, Message: fmt.Sprintf("all %d addresses that this node can hold are assigned (%d) or cooling down (%d)", c.MaxAddresses, c.Assigned, c.Cooling)}
 		}
-		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this instance type can hold %d pod addresses (%d ENIs with %d each), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.AddressesPerENI-1)}
+		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this node can hold %d pod addresses (%d ENIs with %d each, less what others use), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.AddressesPerENI-1)}
 	}
-	if f := p.worst(); f != nil {
+	if f := p.obstacle(now); f != nil {
 		return &Refusal{Cause: CallFailed, Class: f.failure.Class, Message: fmt.Sprintf("%s; tried %d times, next at %s", f.failure, f.times, f.until.UTC().Format(time.RFC3339))}
 	}
 	return &Refusal{Cause: Coming, Message: "EC2 was asked for more addresses and has not given them yet"}
 }
 
-// worst is the failure that was met most often.
-func (p *Pool) worst() *failed {
-	var out *failed
-	for _, f := range p.blocks {
-		if out == nil || f.times > out.times {
-			out = &f
+// obstacle is the failure that keeps the pool from growing: the one that was
+// met most often, of those whose pause is not long over.
+func (p *Pool) obstacle(now time.Time) *failed {
+	var worst *failed
+	for _, b := range slices.SortedFunc(maps.Keys(p.blocks), func(a, b block) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.on, b.on))
+	}) {
+		f := p.blocks[b]
+		if b.kind != protect && now.Sub(f.until) < recent && (worst == nil || f.times > worst.times) {
+			worst = &f
 		}
 	}
-	return out
+	return worst
 }

@@ -68,6 +68,7 @@ type ENI struct {
 	Primary             bool   // device 0 of card 0; never detached
 	Device              int    // device number on its card
 	Card                int    // network card index
+	Type                string // "interface", "trunk", "efa", "efa-only"; empty is "interface"
 	AttachmentID        string // empty while Available
 	Status              Status
 	DeleteOnTermination bool

@@ -33,12 +33,33 @@ func (p *Pool) Observe(enis []ENI, complete bool, now time.Time) {
 		}
 	}
 	p.resolveAdopted()
+	p.forget()
+}
+
+// forget drops what is remembered of ENIs and addresses that are gone.
+func (p *Pool) forget() {
+	known := map[netip.Addr]bool{}
+	for _, e := range p.enis {
+		for _, a := range e.Addresses {
+			known[a] = true
+		}
+	}
+	for a := range p.rested {
+		if !known[a] {
+			delete(p.rested, a)
+		}
+	}
+	for b := range p.blocks {
+		if b.kind != create && p.enis[ENIID(b.on)] == nil {
+			delete(p.blocks, b)
+		}
+	}
 }
 
 func (p *Pool) merge(e ENI, now time.Time) {
 	old, known := p.enis[e.ID]
 	if !known {
-		p.enis[e.ID] = &entry{ENI: e}
+		p.enis[e.ID] = &entry{ENI: e, since: now}
 		return
 	}
 	if now.Sub(old.changed) < recent && e.Status < old.Status {
@@ -77,17 +98,37 @@ func (p *Pool) resolveAdopted() {
 	}
 }
 
+// Start books an action as on its way: the plan counts on it. Applied or Failed
+// must follow.
+func (p *Pool) Start(action Action) { p.flying = append(p.flying, action) }
+
+func (p *Pool) land(action Action) {
+	p.flying = slices.DeleteFunc(p.flying, func(a Action) bool { return same(a, action) })
+}
+
+// same says whether two actions are one and the same call.
+func same(a, b Action) bool {
+	x, isCreate := a.(CreateENI)
+	y, both := b.(CreateENI)
+	if isCreate || both {
+		return isCreate && both && x.Token == y.Token
+	}
+	return eniOf(a) == eniOf(b)
+}
+
 // Applied books the result of an action that EC2 carried out.
 func (p *Pool) Applied(action Action, r Result, now time.Time) {
+	p.land(action)
 	switch a := action.(type) {
 	case CreateENI:
-		if r.Created != nil {
-			p.enis[r.Created.ID] = &entry{ENI: *r.Created, changed: now}
+		if r.Created != nil && p.enis[r.Created.ID] == nil {
+			p.enis[r.Created.ID] = &entry{ENI: *r.Created, changed: now, since: now}
 		}
+		p.resolve(a)
 		p.unblock(block{create, string(a.Subnet)})
 	case AttachENI:
 		if e := p.enis[a.ENI]; e != nil {
-			e.Status, e.Device, e.Card, e.AttachmentID, e.changed = Attaching, a.Device, a.Card, r.AttachmentID, now
+			e.Status, e.Device, e.Card, e.AttachmentID, e.changed, e.since = Attaching, a.Device, a.Card, r.AttachmentID, now, now
 		}
 		p.unblock(block{attach, string(a.ENI)})
 	case ProtectENI:

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,21 +15,20 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	if !p.observed {
 		return nil
 	}
-	g := growth{Pool: p, now: now, devices: map[int]bool{}, need: waiting + p.settings.Headroom}
+	g := growth{Pool: p, now: now, waiting: waiting, devices: map[int]bool{}, busy: map[ENIID]bool{}, need: waiting + p.settings.Headroom}
 	g.reason = fmt.Sprintf("%d waiting, %d headroom", waiting, p.settings.Headroom)
-	for _, e := range p.sorted() {
-		if e.Status != Available {
-			g.devices[e.Device] = true
-			g.slots++
-		}
-		if e.Status == Attached || e.Status == Attaching {
-			g.need -= len(p.free(e, now))
-		}
+	for _, a := range p.flying {
+		g.countOn(a)
 	}
-	for _, e := range p.sorted() {
+	all := p.sorted()
+	for _, e := range all {
+		g.have(e)
+	}
+	for _, e := range all {
 		g.finish(e)
 	}
-	for _, e := range p.sorted() {
+	g.repeat()
+	for _, e := range all {
 		g.fill(e)
 	}
 	g.create()
@@ -39,37 +39,78 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 type growth struct {
 	*Pool
 	now     time.Time
-	need    int // addresses still to be found
-	slots   int // ENIs that the instance has or will have
-	devices map[int]bool
+	waiting int
+	need    int            // addresses still to be found
+	slots   int            // ENIs that the instance has or will have
+	devices map[int]bool   // device numbers taken
+	busy    map[ENIID]bool // ENIs with a call on its way
 	reason  string
 	actions []Action
 }
 
+// countOn takes a call that is on its way for done.
+func (g *growth) countOn(action Action) {
+	g.busy[eniOf(action)] = true
+	switch a := action.(type) {
+	case CreateENI:
+		g.need -= a.Addresses
+		g.slots++
+	case AttachENI:
+		g.devices[a.Device] = true
+		g.slots++
+		if e := g.enis[a.ENI]; e != nil {
+			g.need -= len(g.free(e, g.now))
+		}
+	case AssignAddresses:
+		g.need -= a.Count
+	}
+}
+
+// have counts what an attached ENI takes and gives. The addresses of one whose
+// device is overdue are not counted on.
+func (g *growth) have(e *entry) {
+	if e.Status == Available || e.Card != 0 {
+		return
+	}
+	g.devices[e.Device] = true
+	g.slots++
+	if e.Status != Detaching && !g.overdue(e) {
+		g.need -= len(g.free(e, g.now))
+	}
+}
+
+func (g *growth) overdue(e *entry) bool { return !e.ready && g.now.Sub(e.since) > deviceGrace }
+
 // finish brings an ENI of ours to where it should be: attached if it is
 // needed, and then deleted with the instance.
 func (g *growth) finish(e *entry) {
+	if e.Tags[TagInstance] != g.settings.InstanceID || e.missing || g.busy[e.ID] {
+		return
+	}
 	switch {
-	case e.Status == Available && e.Tags[TagInstance] == g.settings.InstanceID:
+	case e.Status == Available:
 		g.attachOrDelete(e)
-	case !e.Primary && !e.DeleteOnTermination && e.AttachmentID != "" && !e.missing &&
-		(e.Status == Attached || e.Status == Attaching) && e.Tags[TagInstance] == g.settings.InstanceID:
+	case !e.Primary && !e.DeleteOnTermination && e.AttachmentID != "" && e.Status != Detaching:
 		if !g.blocked(block{protect, string(e.ID)}, g.now) {
 			g.actions = append(g.actions, ProtectENI{ENI: e.ID, AttachmentID: e.AttachmentID, Reason: "must not outlive the instance"})
 		}
 	}
 }
 
+// hopeless is after how many refusals an ENI that cannot be attached is given up.
+const hopeless = 4
+
 func (g *growth) attachOrDelete(e *entry) {
 	key := block{attach, string(e.ID)}
-	if g.need > 0 && g.slots < g.maxENIs() {
-		g.need -= len(g.free(e, g.now))
+	refused := g.blocks[key].times
+	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
+	if g.slots < g.maxENIs() && (g.need > 0 || fresh) && refused < hopeless {
 		g.slots++
 		if g.blocked(key, g.now) {
 			return
 		}
-		device := g.freeDevice()
-		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: device, Reason: g.reason})
+		g.need -= len(g.free(e, g.now))
+		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.freeDevice(refused), Reason: g.reason})
 		return
 	}
 	if !g.blocked(key, g.now) {
@@ -77,30 +118,56 @@ func (g *growth) attachOrDelete(e *entry) {
 	}
 }
 
-func (g *growth) freeDevice() int {
-	d := 1
-	for g.devices[d] {
-		d++
+// freeDevice is the lowest free device number but for the first few: EC2 may
+// know of a device that it did not show.
+func (g *growth) freeDevice(skip int) int {
+	for d := 1; ; d++ {
+		if g.devices[d] {
+			continue
+		}
+		if skip--; skip < 0 {
+			g.devices[d] = true
+			return d
+		}
 	}
-	g.devices[d] = true
-	return d
 }
 
-// fill asks for more addresses on an attached ENI that has room.
+// repeat asks again for ENIs whose creation had an unknown outcome. With the
+// same token EC2 creates none twice.
+func (g *growth) repeat() {
+	for _, c := range g.unsure {
+		flies := slices.ContainsFunc(g.flying, func(a Action) bool { return same(a, c) })
+		if flies {
+			continue
+		}
+		g.need -= c.Addresses
+		g.slots++
+		if !g.blocked(block{create, string(c.Subnet)}, g.now) {
+			g.actions = append(g.actions, c)
+		}
+	}
+}
+
+// fill asks for more addresses on an ENI that has room.
 func (g *growth) fill(e *entry) {
-	if g.need <= 0 || e.Status != Attached || e.missing || !g.managed(e.ENI) {
+	if e.Status == Available || e.Status == Detaching || e.missing || g.busy[e.ID] || g.overdue(e) || !g.managed(e.ENI) {
 		return
 	}
-	room := g.settings.Limits.AddressesPerENI - 1 - len(e.Addresses) - len(e.Prefixes)
-	if room <= 0 {
-		return
-	}
-	count := min(room, g.need)
-	if g.blocked(block{assign, string(e.ID)}, g.now) || g.blocked(block{create, string(e.Subnet)}, g.now) {
+	count := min(g.room(e), g.wanted(e.Subnet))
+	if count <= 0 || g.blocked(block{assign, string(e.ID)}, g.now) || g.blocked(block{create, string(e.Subnet)}, g.now) {
 		return
 	}
 	g.need -= count
 	g.actions = append(g.actions, AssignAddresses{ENI: e.ID, Count: count, Reason: g.reason})
+}
+
+// wanted is how many addresses to ask of a subnet in one call: where they are
+// scarce, one, and only for a pod that waits.
+func (g *growth) wanted(subnet SubnetID) int {
+	if !g.scarce[subnet].After(g.now) {
+		return g.need
+	}
+	return min(1, g.need-g.settings.Headroom)
 }
 
 // create asks for further ENIs, each with the addresses that it should bring,
@@ -110,8 +177,11 @@ func (g *growth) create() {
 	if primary == nil || g.blocked(block{create, string(primary.Subnet)}, g.now) {
 		return
 	}
-	for g.need > 0 && g.slots < g.maxENIs() {
-		count := min(g.settings.Limits.AddressesPerENI-1, g.need)
+	for g.slots < g.maxENIs() {
+		count := min(g.settings.Limits.AddressesPerENI-1, g.wanted(primary.Subnet))
+		if count <= 0 {
+			return
+		}
 		g.need -= count
 		g.slots++
 		g.tokens++

@@ -49,25 +49,36 @@ type Pool struct {
 	held     map[Key]Assignment
 	owner    map[netip.Addr]Key
 	cooling  map[netip.Addr]time.Time // when the address may be handed out again
+	rested   map[netip.Addr]time.Time // when the last cool-down of a free address ended
+	flying   []Action                 // calls that EC2 has not answered
+	unsure   []CreateENI              // calls whose outcome is unknown; repeating them is safe
 	blocks   map[block]failed
-	observed bool // EC2 was described at least once
-	tokens   int  // CreateENI actions planned, for idempotency tokens
+	scarce   map[SubnetID]time.Time // until when a subnet is asked for single addresses
+	observed bool                   // EC2 was described at least once
+	tokens   int                    // CreateENI actions planned, for idempotency tokens
 }
 
 // entry is an ENI with what the book knows beyond EC2's description.
 type entry struct {
 	ENI
 	ready   bool                     // its device is there and configured
+	since   time.Time                // of ready, or of not being so
 	missing bool                     // the last describe did not show it
 	changed time.Time                // when an answer last changed its attachment
 	learned map[netip.Addr]time.Time // addresses known from an answer, not yet from a describe
 }
 
+// deviceGrace is how long the addresses of an attached ENI are counted on while
+// its device has not appeared. It takes 5 s as a rule; after this time other
+// ENIs are asked for more.
+const deviceGrace = 15 * time.Second
+
 // New returns an empty book.
 func New(s Settings) *Pool {
 	return &Pool{
 		settings: s, enis: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
-		cooling: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
+		cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
+		scarce: map[SubnetID]time.Time{},
 	}
 }
 
@@ -103,6 +114,7 @@ func (p *Pool) Expire(now time.Time) []netip.Addr {
 	for a, until := range p.cooling {
 		if !until.After(now) {
 			over = append(over, a)
+			p.rested[a] = until
 			delete(p.cooling, a)
 		}
 	}
@@ -110,10 +122,11 @@ func (p *Pool) Expire(now time.Time) []netip.Addr {
 }
 
 // SetReady says which ENIs' devices are there and configured.
-func (p *Pool) SetReady(ready map[ENIID]bool) (changed bool) {
+func (p *Pool) SetReady(ready map[ENIID]bool, now time.Time) (changed bool) {
 	for id, e := range p.enis {
-		changed = changed || e.ready != ready[id]
-		e.ready = ready[id]
+		if e.ready != ready[id] {
+			e.ready, e.since, changed = ready[id], now, true
+		}
 	}
 	return changed
 }
@@ -128,9 +141,11 @@ type Count struct {
 
 // Count counts.
 func (p *Pool) Count(now time.Time) Count {
-	c := Count{MaxENIs: p.maxENIs(), AssignedByENI: map[ENIID]int{}, TotalByENI: map[ENIID]int{}, ReadyENIs: map[ENIID]bool{}}
-	c.MaxAddresses = c.MaxENIs * (p.settings.Limits.AddressesPerENI - 1)
+	c := Count{MaxENIs: p.maxENIs(), MaxAddresses: p.capacity(), AssignedByENI: map[ENIID]int{}, TotalByENI: map[ENIID]int{}, ReadyENIs: map[ENIID]bool{}}
 	for id, e := range p.enis {
+		if !p.managed(e.ENI) {
+			continue
+		}
 		c.ENIs++
 		c.TotalByENI[id] = len(e.Addresses)
 		c.ReadyENIs[id] = e.ready
@@ -156,11 +171,35 @@ func (p *Pool) maxENIs() int {
 	return p.settings.Limits.ENIs
 }
 
-// managed says whether an ENI's addresses are ours to hand out.
+// capacity is how many addresses pods can have on this node, after what others'
+// ENIs and prefixes take of it.
+func (p *Pool) capacity() int {
+	slots, sum := p.maxENIs(), 0
+	for _, e := range p.enis {
+		if e.Card != 0 || e.Status == Available {
+			continue
+		}
+		slots--
+		if p.managed(e.ENI) {
+			sum += p.room(e) + len(e.Addresses)
+		}
+	}
+	return sum + max(slots, 0)*(p.settings.Limits.AddressesPerENI-1)
+}
+
+// room is how many more addresses an ENI can have.
+func (p *Pool) room(e *entry) int {
+	return max(0, p.settings.Limits.AddressesPerENI-1-len(e.Addresses)-len(e.Prefixes))
+}
+
+// managed says whether an ENI's addresses are ours to hand out. ENIs of further
+// network cards, and those of special types (trunk, efa-only), carry no pods.
 func (p *Pool) managed(e ENI) bool {
 	switch {
 	case e.Primary:
 		return true
+	case e.Card != 0 || (e.Type != "" && e.Type != "interface" && e.Type != "efa"):
+		return false
 	case e.Tags[TagNoManage] == "true":
 		return false
 	}
@@ -180,7 +219,16 @@ func (p *Pool) free(e *entry, now time.Time) []netip.Addr {
 		}
 	}
 	slices.SortFunc(out, func(a, b netip.Addr) int {
-		return cmp.Or(p.cooling[a].Compare(p.cooling[b]), a.Compare(b))
+		return cmp.Or(p.lastUse(a).Compare(p.lastUse(b)), a.Compare(b))
 	})
 	return out
+}
+
+// lastUse is when the last cool-down of a free address ended; zero if it was
+// never handed out.
+func (p *Pool) lastUse(a netip.Addr) time.Time {
+	if until, cooling := p.cooling[a]; cooling {
+		return until
+	}
+	return p.rested[a]
 }

@@ -34,7 +34,7 @@ func ready(p *Pool, devices ...int) {
 	for _, d := range devices {
 		r[ENIID(fmt.Sprintf("eni-%d", d))] = true
 	}
-	p.SetReady(r)
+	p.SetReady(r, t0)
 }
 
 func request(name string) Request {
@@ -203,7 +203,12 @@ func TestFailuresPauseAndAreTold(t *testing.T) {
 	p.Observe([]ENI{eni(0, 0)}, true, t0)
 	ready(p, 0)
 	full := &Failure{Class: SubnetFull, Err: fmt.Errorf("subnet-1 has no free address")}
-	action := p.Plan(1, t0)[0]
+	p.Failed(p.Plan(1, t0)[0], full, t0)
+	action := p.Plan(1, t0)[0] // EC2 gives all or nothing: there may be one left
+	want(t, []string{action.String()}, "assign 1 addresses to eni-0 (1 waiting, 1 headroom)")
+	if got := plan(p, 0, t0); len(got) > 0 {
+		t.Errorf("headroom is asked of a subnet that is nearly full: %v", got)
+	}
 	p.Failed(action, full, t0)
 	if got := plan(p, 1, t0.Add(time.Second)); len(got) > 0 {
 		t.Errorf("tried again at once: %v", got)

@@ -124,7 +124,7 @@ func TestRandomWalk(t *testing.T) {
 				for _, e := range p.ENIs() {
 					readyENIs[e.ID] = e.Status == Attached && r.IntN(10) > 0
 				}
-				p.SetReady(readyENIs)
+				p.SetReady(readyENIs, now)
 				if a, fresh, ok := p.Assign(request(name), now); ok && fresh {
 					if since := now.Sub(released[a.Address]); since < settings.CoolDown && !released[a.Address].IsZero() {
 						t.Fatalf("seed %d step %d: %s handed out %s after its release", seed, step, a.Address, since)
@@ -200,7 +200,7 @@ func BenchmarkPlan(b *testing.B) {
 	}
 	p.Observe(enis, true, t0)
 	for d := range 100 {
-		p.SetReady(map[ENIID]bool{ENIID(fmt.Sprintf("eni-%d", d)): true})
+		p.SetReady(map[ENIID]bool{ENIID(fmt.Sprintf("eni-%d", d)): true}, t0)
 		for i := range 40 {
 			p.Assign(request(fmt.Sprint(d, i)), t0)
 		}
