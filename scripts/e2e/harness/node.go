@@ -114,26 +114,47 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return Poll(ctx, func() error {
-		select {
-		case <-n.daemon.done:
+		if n.daemon.Ended() {
 			return fmt.Errorf("ipamd on %s ended (%v):\n%s", n.Name, n.daemon.err, n.daemon.Tail())
-		default:
-			return n.cni.GetStatusNetworkList(ctx, n.list)
 		}
+		return n.CNIStatus(ctx)
 	})
 }
+
+// CNIStatus runs the CNI STATUS.
+func (n *Node) CNIStatus(ctx context.Context) error { return n.cni.GetStatusNetworkList(ctx, n.list) }
 
 // Kill ends the daemon as a crash would.
 func (d *Daemon) Kill() error { return d.end(syscall.SIGKILL) }
 
-// Stop ends the daemon as an operator would.
-func (d *Daemon) Stop() error { return d.end(syscall.SIGTERM) }
+// Stop ends the daemon as an operator would. A daemon that does not end well
+// is an error; one that had ended before is not.
+func (d *Daemon) Stop() error {
+	if d.Ended() {
+		return nil
+	}
+	if err := d.end(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if d.err != nil {
+		return fmt.Errorf("ipamd, told to end: %w:\n%s", d.err, d.Tail())
+	}
+	return nil
+}
 
-func (d *Daemon) end(signal syscall.Signal) error {
+// Ended says whether the daemon is over.
+func (d *Daemon) Ended() bool {
 	select {
 	case <-d.done:
-		return nil
+		return true
 	default:
+		return false
+	}
+}
+
+func (d *Daemon) end(signal syscall.Signal) error {
+	if d.Ended() {
+		return nil
 	}
 	if err := d.cmd.Process.Signal(signal); err != nil {
 		return err

@@ -27,6 +27,9 @@ type Pod struct {
 // Netns is the pod's namespace as the node sees it.
 func (p *Pod) Netns() string { return "/run/netns/" + p.Name }
 
+// Address is where the pod's echo server answers.
+func (p *Pod) Address() netip.AddrPort { return netip.AddrPortFrom(p.IP, Port) }
+
 func (p *Pod) runtimeConf() *libcni.RuntimeConf {
 	return &libcni.RuntimeConf{ContainerID: p.Name, NetNS: p.Netns(), IfName: "eth0", Args: [][2]string{
 		{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", p.Name}, {"K8S_POD_UID", "uid-" + p.Name}}}
