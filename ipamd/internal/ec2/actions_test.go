@@ -15,7 +15,7 @@ func TestDescribePrimary(t *testing.T) {
 	n1 := w.status().Nodes[0].Interfaces[0]
 	got := w.describe(true)
 	want := []pool.ENI{{
-		ID: w.id.PrimaryENI, MAC: n1.MAC, Primary: true, AttachmentID: n1.AttachmentID, Status: pool.Attached,
+		ID: w.id.PrimaryENI, MAC: n1.MAC, Primary: true, Type: "interface", AttachmentID: n1.AttachmentID, Status: pool.Attached,
 		DeleteOnTermination: true, Subnet: w.id.Subnet, SubnetCIDR: netip.MustParsePrefix("10.0.0.0/24"),
 		SecurityGroups: got[0].SecurityGroups, Address: w.id.PrimaryAddress, Tags: n1.Tags, Description: n1.Description,
 	}}
@@ -36,7 +36,7 @@ func TestLifeOfAnENI(t *testing.T) {
 	w := start(t, "profile: none")
 	answer := w.apply(w.create("token-1", 2)).Created
 	want := pool.ENI{
-		ID: answer.ID, MAC: answer.MAC, Status: pool.Available, Subnet: w.id.Subnet,
+		ID: answer.ID, MAC: answer.MAC, Type: "interface", Status: pool.Available, Subnet: w.id.Subnet,
 		SubnetCIDR: netip.MustParsePrefix("10.0.0.0/24"), SecurityGroups: w.eni(w.id.PrimaryENI).SecurityGroups,
 		Address: answer.Address, Addresses: answer.Addresses, Description: "aws-K8S-" + w.id.InstanceID, Created: created,
 		Tags: map[string]string{
