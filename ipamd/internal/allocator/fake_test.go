@@ -1,0 +1,341 @@
+package allocator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+const (
+	instance = "i-0123456789abcdef0"
+	subnet   = pool.SubnetID("subnet-0123456789abcdef0")
+)
+
+// fakeEC2 is one instance's part of EC2. It keeps what it was told, refuses
+// what EC2 refuses, answers late, and its describes are older than its answers.
+type fakeEC2 struct {
+	limits  pool.Limits
+	latency time.Duration // of each call
+	lag     time.Duration // describes show what was so long ago
+	device  time.Duration // from an attachment to its device on the node
+	never   map[int]bool  // device numbers that never appear on the node
+
+	mu      sync.Mutex
+	left    int                   // free addresses of the subnet
+	fault   func(call, int) fault // of the nth call with this name; nil for none
+	hidden  map[pool.ENIID]bool   // not shown by describes
+	enis    map[pool.ENIID]*pool.ENI
+	there   map[pool.ENIID]time.Time // when the device is on the node
+	tokens  map[string]pool.ENIID
+	past    []moment
+	calls   []made
+	counted map[call]int
+	made    int // addresses, for numbers
+}
+
+type call string
+
+const (
+	describe call = "describe"
+	create   call = "create"
+	attach   call = "attach"
+	protect  call = "protect"
+	assign   call = "assign"
+	remove   call = "delete"
+)
+
+// fault is what goes wrong with a call.
+type fault int
+
+const (
+	none     fault = iota
+	lost           // carried out, and the answer lost
+	unsent         // not carried out, which the caller cannot know
+	throttle       // refused
+	half           // half the addresses, said so
+)
+
+type made struct {
+	call call
+	at   time.Time
+}
+
+// moment is what describes show from then on.
+type moment struct {
+	at   time.Time
+	enis []pool.ENI
+}
+
+// newEC2 is an instance with its primary ENI and that many secondary addresses.
+func newEC2(limits pool.Limits, addresses int) *fakeEC2 {
+	f := &fakeEC2{
+		limits: limits, left: 1000, enis: map[pool.ENIID]*pool.ENI{}, there: map[pool.ENIID]time.Time{}, tokens: map[string]pool.ENIID{},
+		hidden: map[pool.ENIID]bool{}, never: map[int]bool{}, counted: map[call]int{},
+	}
+	primary := f.newENI(addresses)
+	primary.Primary, primary.Status, primary.AttachmentID, primary.DeleteOnTermination = true, pool.Attached, "eni-attach-0", true
+	f.there[primary.ID] = time.Now()
+	f.remember()
+	return f
+}
+
+func (f *fakeEC2) newENI(addresses int) *pool.ENI {
+	e := &pool.ENI{
+		ID: pool.ENIID(fmt.Sprintf("eni-%d", len(f.tokens))), Subnet: subnet, SubnetCIDR: netip.MustParsePrefix("10.0.0.0/16"), SecurityGroups: []string{"sg-1"},
+		MAC: fmt.Sprintf("02:00:00:00:00:%02x", len(f.tokens)), Address: f.address(), Tags: map[string]string{pool.TagInstance: instance},
+	}
+	for range addresses {
+		e.Addresses = append(e.Addresses, f.address())
+	}
+	f.enis[e.ID] = e
+	return e
+}
+
+func (f *fakeEC2) address() netip.Addr {
+	f.made++
+	f.left--
+	return netip.AddrFrom4([4]byte{10, 0, byte(f.made / 250), byte(f.made%250 + 4)})
+}
+
+func (f *fakeEC2) remember() {
+	var now []pool.ENI
+	for _, id := range slices.Sorted(maps.Keys(f.enis)) {
+		e := *f.enis[id]
+		e.Addresses = slices.Clone(e.Addresses)
+		now = append(now, e)
+	}
+	f.past = append(f.past, moment{time.Now(), now})
+}
+
+// Describe shows the past.
+func (f *fakeEC2) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, error) {
+	if f.begin(describe) == throttle {
+		return nil, failure(pool.Throttled, "RequestLimitExceeded")
+	}
+	f.wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, failure(pool.Unavailable, "%w", ctx.Err())
+	}
+	shown := f.past[0]
+	for _, m := range f.past {
+		if !m.at.After(time.Now().Add(-f.lag)) {
+			shown = m
+		}
+	}
+	var out []pool.ENI
+	for _, e := range shown.enis {
+		if !f.hidden[e.ID] && (leftovers || e.Status != pool.Available) {
+			e.Addresses = slices.Clone(e.Addresses)
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
+// Apply carries out an action, or fails as scripted.
+func (f *fakeEC2) Apply(ctx context.Context, action pool.Action) (pool.Result, error) {
+	wrong := f.begin(name(action))
+	if wrong == throttle {
+		return pool.Result{}, failure(pool.Throttled, "RequestLimitExceeded: Request limit exceeded.")
+	}
+	f.wait()
+	if wrong == unsent {
+		return pool.Result{}, failure(pool.Ambiguous, "connection reset")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a, ok := action.(pool.AssignAddresses); ok && wrong == half {
+		a.Count = max(1, a.Count/2)
+		action = a
+	}
+	result, err := f.carryOut(action)
+	if err != nil {
+		return result, err
+	}
+	f.remember()
+	if wrong == lost {
+		return pool.Result{}, failure(pool.Ambiguous, "connection reset")
+	}
+	return result, nil
+}
+
+func name(action pool.Action) call {
+	switch action.(type) {
+	case pool.CreateENI:
+		return create
+	case pool.AttachENI:
+		return attach
+	case pool.ProtectENI:
+		return protect
+	case pool.AssignAddresses:
+		return assign
+	}
+	return remove
+}
+
+// begin counts a call and says what goes wrong with it.
+func (f *fakeEC2) begin(c call) fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.counted[c]++
+	f.calls = append(f.calls, made{c, time.Now()})
+	if f.fault == nil {
+		return none
+	}
+	return f.fault(c, f.counted[c])
+}
+
+// wait never holds the lock: time stands still while someone waits for one.
+func (f *fakeEC2) wait() {
+	if f.latency > 0 {
+		time.Sleep(f.latency)
+	}
+}
+
+func failure(c pool.Class, format string, args ...any) *pool.Failure {
+	return &pool.Failure{Class: c, Err: fmt.Errorf(format, args...)}
+}
+
+func (f *fakeEC2) carryOut(action pool.Action) (pool.Result, error) {
+	switch a := action.(type) {
+	case pool.CreateENI:
+		return f.create(a)
+	case pool.AttachENI:
+		return f.attach(a)
+	case pool.AssignAddresses:
+		return f.assign(a)
+	case pool.ProtectENI:
+		e := f.enis[a.ENI]
+		if e == nil || e.AttachmentID != a.AttachmentID {
+			return pool.Result{}, failure(pool.NotFound, "InvalidAttachmentID.NotFound: %s", a.AttachmentID)
+		}
+		e.DeleteOnTermination = true
+	case pool.DeleteENI:
+		switch e := f.enis[a.ENI]; {
+		case e == nil:
+			return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+		case e.Status != pool.Available:
+			return pool.Result{}, failure(pool.InUse, "InvalidParameterValue: %s is in use", a.ENI)
+		default:
+			f.left += 1 + len(e.Addresses)
+			delete(f.enis, a.ENI)
+		}
+	}
+	return pool.Result{}, nil
+}
+
+func (f *fakeEC2) create(a pool.CreateENI) (pool.Result, error) {
+	e := f.enis[f.tokens[a.Token]]
+	if e == nil {
+		if a.Addresses+1 > f.limits.AddressesPerENI {
+			return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded")
+		}
+		if a.Addresses+1 > f.left {
+			return pool.Result{}, full()
+		}
+		f.tokens[a.Token] = ""
+		e = f.newENI(a.Addresses)
+		f.tokens[a.Token] = e.ID
+	}
+	created := *e
+	created.Addresses = slices.Clone(e.Addresses)
+	return pool.Result{Created: &created}, nil
+}
+
+func full() error {
+	return failure(pool.SubnetFull, "InsufficientFreeAddressesInSubnet: %s has not enough free addresses", subnet)
+}
+
+func (f *fakeEC2) attach(a pool.AttachENI) (pool.Result, error) {
+	e, attached := f.enis[a.ENI], 0
+	if e == nil {
+		return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+	}
+	for _, other := range f.enis {
+		if other.Status == pool.Available {
+			continue
+		}
+		attached++
+		if other.Device == a.Device || other == e {
+			return pool.Result{}, failure(pool.InUse, "InvalidParameterValue: device %d is in use", a.Device)
+		}
+	}
+	if attached >= f.limits.ENIs {
+		return pool.Result{}, failure(pool.ENILimit, "AttachmentLimitExceeded")
+	}
+	e.Status, e.Device, e.AttachmentID = pool.Attached, a.Device, "eni-attach-"+string(a.ENI)
+	if !f.never[a.Device] {
+		f.there[e.ID] = time.Now().Add(f.device)
+	}
+	return pool.Result{AttachmentID: e.AttachmentID}, nil
+}
+
+func (f *fakeEC2) assign(a pool.AssignAddresses) (pool.Result, error) {
+	e := f.enis[a.ENI]
+	switch {
+	case e == nil:
+		return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+	case len(e.Addresses)+1+a.Count > f.limits.AddressesPerENI:
+		return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded: %s", a.ENI)
+	case a.Count > f.left:
+		return pool.Result{}, full()
+	}
+	var out []netip.Addr
+	for range a.Count {
+		out = append(out, f.address())
+	}
+	e.Addresses = append(e.Addresses, out...)
+	return pool.Result{Assigned: out}, nil
+}
+
+// devices are the ENIs whose devices are on the node.
+func (f *fakeEC2) devices() map[pool.ENIID]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	there := map[pool.ENIID]bool{}
+	for id, since := range f.there {
+		there[id] = !since.After(time.Now())
+	}
+	return there
+}
+
+// mutating is how many calls were made that change something.
+func (f *fakeEC2) mutating() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.calls) - f.counted[describe]
+}
+
+// has is what EC2 has: ENIs, of those the attached ones, and secondary addresses.
+func (f *fakeEC2) has() (enis, attached int, addresses []netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.enis {
+		enis++
+		if e.Status == pool.Attached {
+			attached++
+		}
+		addresses = append(addresses, e.Addresses...)
+	}
+	return enis, attached, addresses
+}
+
+// owner is the ENI of a secondary address.
+func (f *fakeEC2) owner(a netip.Addr) pool.ENIID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, e := range f.enis {
+		if slices.Contains(e.Addresses, a) {
+			return id
+		}
+	}
+	return ""
+}
