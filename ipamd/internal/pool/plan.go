@@ -44,6 +44,7 @@ type growth struct {
 	slots   int            // ENIs that the instance has or will have
 	devices map[int]bool   // device numbers taken
 	busy    map[ENIID]bool // ENIs with a call on its way
+	asking  bool           // addresses are asked for, by a call on its way or planned
 	reason  string
 	actions []Action
 }
@@ -55,6 +56,7 @@ func (g *growth) countOn(action Action) {
 	case CreateENI:
 		g.need -= a.Addresses
 		g.slots++
+		g.asking = true
 	case AttachENI:
 		g.devices[a.Device] = true
 		g.slots++
@@ -63,6 +65,7 @@ func (g *growth) countOn(action Action) {
 		}
 	case AssignAddresses:
 		g.need -= a.Count
+		g.asking = true
 	}
 }
 
@@ -158,32 +161,38 @@ func (g *growth) fill(e *entry) {
 		return
 	}
 	g.need -= count
+	g.asking = true
 	g.actions = append(g.actions, AssignAddresses{ENI: e.ID, Count: count, Reason: g.reason})
 }
 
 // wanted is how many addresses to ask of a subnet in one call: where they are
 // scarce, one, and only for a pod that waits.
 func (g *growth) wanted(subnet SubnetID) int {
-	if !g.scarce[subnet].After(g.now) {
+	if !g.isScarce(subnet) {
 		return g.need
 	}
 	return min(1, g.need-g.settings.Headroom)
 }
 
+func (g *growth) isScarce(subnet SubnetID) bool { return g.scarce[subnet].After(g.now) }
+
 // create asks for further ENIs, each with the addresses that it should bring,
-// in the subnet and with the security groups of the primary one.
+// in the subnet and with the security groups of the primary one. An ENI takes
+// an address for itself: where they are scarce, none is created while a call
+// may bring what is needed.
 func (g *growth) create() {
 	primary := g.primary()
 	if primary == nil || g.blocked(block{create, string(primary.Subnet)}, g.now) {
 		return
 	}
-	for g.slots < g.maxENIs() {
+	for g.slots < g.maxENIs() && !(g.asking && g.isScarce(primary.Subnet)) {
 		count := min(g.settings.Limits.AddressesPerENI-1, g.wanted(primary.Subnet))
 		if count <= 0 {
 			return
 		}
 		g.need -= count
 		g.slots++
+		g.asking = true
 		g.tokens++
 		g.actions = append(g.actions, CreateENI{
 			Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups, Addresses: count,
