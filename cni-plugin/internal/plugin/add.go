@@ -23,17 +23,18 @@ func (p Plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
+	conn, err := dial(c.socket)
+	if err != nil {
+		return rpcError("assigning an address", err, c)
+	}
+	defer conn.Close()
+	conn.Connect() // while the namespaces are opened
 	host, pod, err := openBoth(c.netns)
 	if err != nil {
 		return err
 	}
 	defer host.Close()
 	defer pod.Close()
-	conn, err := dial(c.socket)
-	if err != nil {
-		return rpcError("assigning an address", err, c)
-	}
-	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), p.patience)
 	defer cancel()
 	client := rpc.NewIpamdClient(conn)
