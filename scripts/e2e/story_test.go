@@ -60,7 +60,7 @@ func raise(t *testing.T, topology string) *story {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	name := fmt.Sprintf("e%d%s", os.Getpid(), strings.ToLower(strings.TrimPrefix(t.Name(), "Test")))
+	name := fmt.Sprintf("e%d%s", os.Getpid(), strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "/", "_"))
 	s := &story{T: t, ctx: ctx, dir: t.TempDir()}
 	lab, err := harness.Up(ctx, programs, name[:min(len(name), 32)], s.dir, topology)
 	if err != nil {
@@ -113,11 +113,15 @@ func (s *story) must(err error) {
 // within polls until try succeeds.
 func (s *story) within(limit time.Duration, try func() error) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, limit)
-	defer cancel()
-	if err := harness.Poll(ctx, try); err != nil {
+	if err := s.poll(limit, try); err != nil {
 		s.Fatalf("not within %s: %v", limit, err)
 	}
+}
+
+func (s *story) poll(limit time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	defer cancel()
+	return harness.Poll(ctx, try)
 }
 
 // start starts ipamd on a node and waits until it can add pods.
