@@ -67,7 +67,7 @@ func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, erro
 	out, err := c.api.CreateNetworkInterface(ctx, in, w.follow)
 	const doing = "creating an ENI with %d addresses in subnet %s"
 	if err != nil {
-		return pool.Result{}, fail(err, w.sent.Load(), doing, a.Addresses, a.Subnet)
+		return pool.Result{}, fail(err, w.doubt, doing, a.Addresses, a.Subnet)
 	}
 	if out.NetworkInterface == nil || aws.ToString(out.NetworkInterface.NetworkInterfaceId) == "" {
 		return pool.Result{}, fail(fmt.Errorf("EC2 answered without the ENI"), true, doing, a.Addresses, a.Subnet)
@@ -118,7 +118,7 @@ func (c *Cloud) attach(ctx context.Context, a pool.AttachENI) (pool.Result, erro
 		NetworkCardIndex: aws.Int32(int32(a.Card)),
 	}, w.follow, once)
 	if err != nil {
-		return pool.Result{}, fail(err, w.sent.Load(), "attaching ENI %s as device %d", a.ENI, a.Device)
+		return pool.Result{}, fail(err, w.doubt, "attaching ENI %s as device %d", a.ENI, a.Device)
 	}
 	return pool.Result{AttachmentID: aws.ToString(out.AttachmentId)}, nil
 }
@@ -132,7 +132,7 @@ func (c *Cloud) protect(ctx context.Context, a pool.ProtectENI) error {
 		},
 	}, w.follow)
 	if err != nil {
-		return fail(err, w.sent.Load(), "setting delete-on-termination on ENI %s", a.ENI)
+		return fail(err, w.doubt, "setting delete-on-termination on ENI %s", a.ENI)
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (c *Cloud) assign(ctx context.Context, a pool.AssignAddresses) (pool.Result
 	}, w.follow, once)
 	const doing = "assigning %d addresses to ENI %s"
 	if err != nil {
-		return pool.Result{}, fail(err, w.sent.Load(), doing, a.Count, a.ENI)
+		return pool.Result{}, fail(err, w.doubt, doing, a.Count, a.ENI)
 	}
 	var assigned []netip.Addr
 	for _, got := range out.AssignedPrivateIpAddresses {
@@ -167,7 +167,7 @@ func (c *Cloud) unassign(ctx context.Context, a pool.UnassignAddresses) error {
 	}
 	var w wire
 	if _, err := c.api.UnassignPrivateIpAddresses(ctx, in, w.follow); err != nil {
-		return fail(err, w.sent.Load(), "unassigning %v from ENI %s", a.Addresses, a.ENI)
+		return fail(err, w.doubt, "unassigning %v from ENI %s", a.Addresses, a.ENI)
 	}
 	return nil
 }
@@ -176,7 +176,7 @@ func (c *Cloud) delete(ctx context.Context, a pool.DeleteENI) error {
 	var w wire
 	_, err := c.api.DeleteNetworkInterface(ctx, &ec2.DeleteNetworkInterfaceInput{NetworkInterfaceId: aws.String(string(a.ENI))}, w.follow)
 	if err != nil {
-		return fail(err, w.sent.Load(), "deleting ENI %s", a.ENI)
+		return fail(err, w.doubt, "deleting ENI %s", a.ENI)
 	}
 	return nil
 }

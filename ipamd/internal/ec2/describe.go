@@ -28,7 +28,7 @@ func (c *Cloud) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, error
 	}
 	if leftovers {
 		left, err := c.interfaces(ctx, filter("tag:"+pool.TagInstance, c.identity.InstanceID),
-			filter("status", string(types.NetworkInterfaceStatusAvailable)))
+			filter("status", string(types.NetworkInterfaceStatusAvailable), string(pending)))
 		if err != nil {
 			return nil, fail(err, false, "describing the unattached ENIs of instance %s", c.identity.InstanceID)
 		}
@@ -37,8 +37,8 @@ func (c *Cloud) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, error
 	return c.translate(ctx, found)
 }
 
-func filter(name, value string) types.Filter {
-	return types.Filter{Name: aws.String(name), Values: []string{value}}
+func filter(name string, values ...string) types.Filter {
+	return types.Filter{Name: aws.String(name), Values: values}
 }
 
 func (c *Cloud) interfaces(ctx context.Context, filters ...types.Filter) ([]types.NetworkInterface, error) {

@@ -74,7 +74,10 @@ var texts = []struct {
 }
 
 // classify says what a failed call means. With doubt, the call was a mutating
-// one and was sent: without a refusal by EC2 it may have been carried out.
+// one and an attempt of it was sent and not answered: it may have been carried
+// out, unless EC2 looked at it again and refused. Throttling and permissions
+// are decided before EC2 looks, and a request that timed out inside EC2 was
+// not decided.
 func classify(err error, doubt bool) pool.Class {
 	lost := pool.Unavailable
 	if doubt {
@@ -88,8 +91,13 @@ func classify(err error, doubt bool) pool.Class {
 	if !errors.As(err, &api) {
 		return lost
 	}
-	if class, ok := classes[api.ErrorCode()]; ok {
+	switch class, ok := classes[api.ErrorCode()]; {
+	case doubt && (class == pool.Throttled || class == pool.Unauthorized):
+		return lost
+	case ok:
 		return class
+	case api.ErrorCode() == "RequestTimeout":
+		return lost
 	}
 	if api.ErrorCode() == "InvalidParameterValue" {
 		for _, t := range texts {
@@ -99,9 +107,9 @@ func classify(err error, doubt bool) pool.Class {
 		}
 	}
 	switch status := httpStatus(err); {
-	case status == 429:
+	case status == 429 && !doubt:
 		return pool.Throttled
-	case status >= 500, status < 400:
+	case status == 429, status >= 500, status < 400:
 		return lost
 	}
 	return pool.Refused
