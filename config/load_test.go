@@ -117,6 +117,7 @@ func TestLoadGood(t *testing.T) {
 		{"AWS_VPC_K8S_CNI_LOGLEVEL", "Warn", func(c *Config) { c.Daemon.LogLevel = LogWarn }},
 		{"CAUSEWAY_METRICS_BIND_ADDRESS", "[::1]:80", func(c *Config) { c.Daemon.MetricsAddr = "[::1]:80" }},
 		{"DISABLE_METRICS", "true", func(c *Config) { c.Daemon.MetricsAddr = "" }},
+		{"NETWORK_POLICY_ENFORCING_MODE", "standard", func(*Config) {}},
 		{"CAUSEWAY_IPTABLES", "legacy", func(c *Config) { c.Daemon.IPTables = IPTablesLegacy }},
 	} {
 		t.Run(test.variable+"="+test.value, func(t *testing.T) {
@@ -155,12 +156,14 @@ func bad() map[string][]string {
 		"CAUSEWAY_METRICS_BIND_ADDRESS": {":61678", "localhost:61678", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536"},
 		"CAUSEWAY_IPTABLES":             {"nftables"},
 		"ENABLE_IPv4":                   {"false", "0"},
+		"NETWORK_POLICY_ENFORCING_MODE": {"strict", "true"},
 	}
 	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS"} {
 		vars[v] = []string{"yes", "2", "on", " true"}
 	}
 	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
-		"ENABLE_POD_ENI", "ENABLE_MULTI_NIC", "ENABLE_IMDS_ONLY_MODE", "DISABLE_NETWORK_RESOURCE_PROVISIONING"} {
+		"ENABLE_POD_ENI", "ENABLE_MULTI_NIC", "ENABLE_IMDS_ONLY_MODE", "DISABLE_NETWORK_RESOURCE_PROVISIONING",
+		"DISABLE_POD_V6", "DISABLE_INTROSPECTION", "ANNOTATE_POD_IP", "ENABLE_BANDWIDTH_PLUGIN"} {
 		vars[v] = []string{"true", "1", "yes"}
 	}
 	return vars
@@ -227,7 +230,9 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, variable := range []string{"WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET", "AWS_EXTERNAL_SERVICE_CIDRS"} {
+	for _, variable := range []string{"WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET", "AWS_EXTERNAL_SERVICE_CIDRS",
+		"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "DISABLE_LEAKED_ENI_CLEANUP", "INTROSPECTION_BIND_ADDRESS",
+		"AWS_VPC_K8S_CNI_LOG_FILE", "AWS_VPC_K8S_CNI_BACKING_STORE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))
 		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {
 			t.Errorf("error %v, warnings (-want +got):\n%s", err, d)

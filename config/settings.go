@@ -77,11 +77,22 @@ func settings() []setting {
 		must("ENABLE_MULTI_NIC", false, "several interfaces in a pod"),
 		must("ENABLE_IMDS_ONLY_MODE", false, "work without the EC2 API"),
 		must("DISABLE_NETWORK_RESOURCE_PROVISIONING", false, "leave ENIs and addresses to others"),
+		must("DISABLE_POD_V6", false, "switch IPv6 off in pods"),
+		must("DISABLE_INTROSPECTION", false, "serve no state; DISABLE_METRICS does that here"),
+		must("ANNOTATE_POD_IP", false, "write addresses into annotations of pods"),
+		must("ENABLE_BANDWIDTH_PLUGIN", false, "bandwidth limits of pods"),
+		{"", "NETWORK_POLICY_ENFORCING_MODE", "none", "none or standard", "network policies; enforced by another agent, if at all", notStrict},
 		unused("WARM_ENI_TARGET", "spare ENIs"),
 		unused("WARM_IP_TARGET", "spare addresses"),
 		unused("MINIMUM_IP_TARGET", "least addresses"),
 		unused("WARM_PREFIX_TARGET", "spare prefixes"),
 		unused("AWS_EXTERNAL_SERVICE_CIDRS", "destinations routed by the main table"),
+		unused("ENABLE_SUBNET_DISCOVERY", "ENIs in other subnets than the primary one's"),
+		unused("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "ENIs on cordoned nodes, always managed"),
+		unused("DISABLE_LEAKED_ENI_CLEANUP", "clean-up of other nodes' ENIs, never done"),
+		unused("INTROSPECTION_BIND_ADDRESS", "another address for the state"),
+		unused("AWS_VPC_K8S_CNI_LOG_FILE", "file for the log, which goes to standard error"),
+		unused("AWS_VPC_K8S_CNI_BACKING_STORE", "file for the state"),
 	}
 }
 
@@ -113,6 +124,13 @@ func disableMetrics(c *Config, value string) (string, error) {
 	if disabled {
 		c.Daemon.MetricsAddr = ""
 	}
+	return "", err
+}
+
+// notStrict refuses the mode in which a pod has no network until its policies
+// are enforced: nobody would wait for that.
+func notStrict(_ *Config, value string) (string, error) {
+	_, err := parseChoice("none", "standard")(value)
 	return "", err
 }
 
