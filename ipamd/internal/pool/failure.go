@@ -68,6 +68,9 @@ func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
 	if e := p.enis[eniOf(action)]; e != nil && f.Class == NotFound {
 		e.changed = time.Time{} // what earlier answers said of it is over
 	}
+	if p.blocked(b, now) {
+		return // of calls that were on their way together, one counts
+	}
 	pause := pauses[f.Class]
 	times := p.blocks[b].times + 1
 	wait := pause.first << min(times-1, 10)
