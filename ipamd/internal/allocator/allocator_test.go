@@ -15,7 +15,7 @@ import (
 func TestFreeAddressNeedsNoCall(t *testing.T) {
 	inTime(t, settingsFor(large), func() *fakeEC2 { return newEC2(large, 5) }, func(t *testing.T, n *node) {
 		n.settle(time.Second)
-		n.ec2.latency = time.Second
+		n.ec2.set(func(f *fakeEC2) { f.latency = time.Second })
 		before := n.ec2.mutating()
 		first := n.mustAdd("a")
 		if first.took != 0 || n.ec2.mutating() != before {
@@ -37,7 +37,7 @@ func TestWaitersAreServedInTurn(t *testing.T) {
 	s.Pool.Headroom = 0
 	inTime(t, s, func() *fakeEC2 { return newEC2(large, 0) }, func(t *testing.T, n *node) {
 		n.settle(time.Second)
-		n.ec2.latency = time.Second
+		n.ec2.set(func(f *fakeEC2) { f.latency = time.Second })
 		var all sync.WaitGroup
 		var order []int
 		var mu sync.Mutex
@@ -94,7 +94,7 @@ func TestBurstOnAFreshNode(t *testing.T) {
 		return f
 	}, func(t *testing.T, n *node) {
 		n.settle(10 * time.Second)
-		n.ec2.latency = time.Second
+		n.ec2.set(func(f *fakeEC2) { f.latency = time.Second })
 		before := n.ec2.mutating()
 		answers := n.addAll("p", 27)
 		last := allServed(t, answers)

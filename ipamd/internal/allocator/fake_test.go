@@ -195,8 +195,11 @@ func (f *fakeEC2) begin(c call) fault {
 
 // wait never holds the lock: time stands still while someone waits for one.
 func (f *fakeEC2) wait() {
-	if f.latency > 0 {
-		time.Sleep(f.latency)
+	f.mu.Lock()
+	latency := f.latency
+	f.mu.Unlock()
+	if latency > 0 {
+		time.Sleep(latency)
 	}
 }
 
@@ -338,4 +341,30 @@ func (f *fakeEC2) owner(a netip.Addr) pool.ENIID {
 		}
 	}
 	return ""
+}
+
+// history is the calls that were made.
+func (f *fakeEC2) history() []made {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// count is how many calls of a name were made.
+func (f *fakeEC2) count(c call) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counted[c]
+}
+
+// hide keeps an ENI out of describes, or no longer.
+func (f *fakeEC2) hide(id pool.ENIID, hidden bool) {
+	f.set(func(f *fakeEC2) { f.hidden[id] = hidden })
+}
+
+// set changes how EC2 is.
+func (f *fakeEC2) set(change func(*fakeEC2)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
 }

@@ -26,17 +26,17 @@ const (
 // Step looks at EC2 if need be, and carries out the plan: calls that do not
 // depend on each other at the same time, and more as soon as one of them, or a
 // new request, makes a difference. It returns when no call is on its way and
-// there is nothing to do, or when a call failed. again is when the next Step
-// is due.
+// there is nothing to do, or EC2 is to be looked at first. again is when the
+// next Step is due.
 func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 	if err := a.describe(ctx); err != nil {
 		return 0, err
 	}
-	landed := make(chan error)
+	landed := make(chan *pool.Failure)
 	flying := 0
-	var failed error
+	var failed []error
 	for {
-		if failed == nil {
+		if !a.doubt {
 			for _, action := range a.plan() {
 				flying++
 				go func() { landed <- a.call(ctx, action) }()
@@ -46,19 +46,30 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 			break
 		}
 		select {
-		case err := <-landed:
+		case failure := <-landed:
 			flying--
-			failed = errors.Join(failed, err)
+			if failure != nil {
+				failed = append(failed, failure)
+				a.suspect(failure)
+			}
 		case <-a.poke:
 		}
 	}
-	if failed != nil && ctx.Err() == nil {
+	if len(failed) > 0 && ctx.Err() == nil {
 		// What failed pauses, each kind by itself, in the pool; the loop goes on.
-		a.log.Warn("EC2 calls failed", "error", failed)
+		a.log.Warn("EC2 calls failed", "error", errors.Join(failed...))
+	}
+	return a.again(time.Now()), a.expire()
+}
+
+// suspect has EC2 looked at before more is planned, if a failure means that it
+// is not as we know it. One that refuses for other reasons is spared describes.
+func (a *Allocator) suspect(f *pool.Failure) {
+	switch f.Class {
+	case pool.Ambiguous, pool.AddressLimit, pool.ENILimit, pool.NotFound, pool.InUse:
 		a.doubt = true
 		a.settled = time.Now().Add(lag)
 	}
-	return a.again(time.Now()), a.expire()
 }
 
 // describe looks at EC2 when what is known is in doubt or old.
@@ -99,7 +110,8 @@ func (a *Allocator) plan() []pool.Action {
 	return actions
 }
 
-func (a *Allocator) call(ctx context.Context, action pool.Action) error {
+// call carries out one action; its failure, if any, is booked already.
+func (a *Allocator) call(ctx context.Context, action pool.Action) *pool.Failure {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	began := time.Now()
@@ -114,7 +126,7 @@ func (a *Allocator) call(ctx context.Context, action pool.Action) error {
 		}
 		a.pool.Failed(action, failure, now)
 		a.serve(now)
-		return err
+		return failure
 	}
 	a.log.Info("EC2: "+action.String(), "took", now.Sub(began).Round(time.Millisecond))
 	a.pool.Applied(action, result, now)
