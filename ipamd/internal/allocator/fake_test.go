@@ -118,7 +118,7 @@ func (f *fakeEC2) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, err
 	if f.begin(describe) == throttle {
 		return nil, failure(pool.Throttled, "RequestLimitExceeded")
 	}
-	f.wait()
+	f.wait(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ctx.Err() != nil {
@@ -146,7 +146,7 @@ func (f *fakeEC2) Apply(ctx context.Context, action pool.Action) (pool.Result, e
 	if wrong == throttle {
 		return pool.Result{}, failure(pool.Throttled, "RequestLimitExceeded: Request limit exceeded.")
 	}
-	f.wait()
+	f.wait(ctx)
 	if wrong == unsent {
 		return pool.Result{}, failure(pool.Ambiguous, "connection reset")
 	}
@@ -161,7 +161,7 @@ func (f *fakeEC2) Apply(ctx context.Context, action pool.Action) (pool.Result, e
 		return result, err
 	}
 	f.remember()
-	if wrong == lost {
+	if wrong == lost || ctx.Err() != nil { // the call arrived, and its caller is gone
 		return pool.Result{}, failure(pool.Ambiguous, "connection reset")
 	}
 	return result, nil
@@ -194,12 +194,13 @@ func (f *fakeEC2) begin(c call) fault {
 }
 
 // wait never holds the lock: time stands still while someone waits for one.
-func (f *fakeEC2) wait() {
+func (f *fakeEC2) wait(ctx context.Context) {
 	f.mu.Lock()
 	latency := f.latency
 	f.mu.Unlock()
-	if latency > 0 {
-		time.Sleep(latency)
+	select {
+	case <-time.After(latency):
+	case <-ctx.Done():
 	}
 }
 

@@ -35,8 +35,9 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 	landed := make(chan *pool.Failure)
 	flying := 0
 	var failed []error
+	suspect := false
 	for {
-		if !a.doubt {
+		if !suspect {
 			for _, action := range a.plan() {
 				flying++
 				go func() { landed <- a.call(ctx, action) }()
@@ -50,7 +51,7 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 			flying--
 			if failure != nil {
 				failed = append(failed, failure)
-				a.suspect(failure)
+				suspect = suspect || inDoubt(failure.Class)
 			}
 		case <-a.poke:
 		}
@@ -59,17 +60,22 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 		// What failed pauses, each kind by itself, in the pool; the loop goes on.
 		a.log.Warn("EC2 calls failed", "error", errors.Join(failed...))
 	}
-	return a.again(time.Now()), a.expire()
-}
-
-// suspect has EC2 looked at before more is planned, if a failure means that it
-// is not as we know it. One that refuses for other reasons is spared describes.
-func (a *Allocator) suspect(f *pool.Failure) {
-	switch f.Class {
-	case pool.Ambiguous, pool.AddressLimit, pool.ENILimit, pool.NotFound, pool.InUse:
+	if suspect {
 		a.doubt = true
 		a.settled = time.Now().Add(lag)
 	}
+	return a.again(time.Now()), a.expire()
+}
+
+// inDoubt says whether a failure means that EC2 may not be as we know it, so
+// that it is looked at before more is planned. One that refuses for other
+// reasons, as when it throttles, is spared the describes.
+func inDoubt(c pool.Class) bool {
+	switch c {
+	case pool.Ambiguous, pool.AddressLimit, pool.ENILimit, pool.NotFound, pool.InUse:
+		return true
+	}
+	return false
 }
 
 // describe looks at EC2 when what is known is in doubt or old.

@@ -1,0 +1,90 @@
+package allocator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+// A random life of a node that crashes after any step, also with calls on
+// their way: what pods hold, and what cools down, is the same after each start.
+func TestRestartAnywhere(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { live(t, rand.New(rand.NewPCG(seed, 7))) })
+		})
+	}
+}
+
+func live(t *testing.T, r *rand.Rand) {
+	ec2, dir, s := newEC2(large, 0), t.TempDir(), settingsFor(large)
+	ec2.latency, ec2.device, ec2.lag = 300*time.Millisecond, time.Second, 2*time.Second
+	chance := rand.New(rand.NewPCG(r.Uint64(), 7)) // used under the lock of EC2
+	ec2.fault = func(c call, _ int) fault {
+		if c != describe && chance.IntN(8) == 0 {
+			return lost
+		}
+		return none
+	}
+	n := boot(t, s, ec2, dir)
+	held, cooled := map[string]netip.Addr{}, map[netip.Addr]time.Time{}
+	for range 120 {
+		name := fmt.Sprint("p", r.IntN(24))
+		switch r.IntN(5) {
+		case 0, 1:
+			if got := n.add(name); got.err == nil {
+				if was, again := held[name]; again && was != got.Address {
+					t.Fatalf("%s had %s and got %s", name, was, got.Address)
+				}
+				if rest := time.Since(cooled[got.Address]); rest < s.Pool.CoolDown {
+					t.Fatalf("%s handed out %s after its release", got.Address, rest)
+				}
+				held[name] = got.Address
+			}
+		case 2:
+			if address, ok := held[name]; ok {
+				n.release(name)
+				delete(held, name)
+				cooled[address] = time.Now()
+			}
+		case 3:
+			time.Sleep(time.Duration(r.IntN(4000)) * time.Millisecond)
+		case 4:
+			n = crash(t, n, s, dir)
+		}
+		got := map[string]netip.Addr{}
+		for _, a := range n.Assignments() {
+			got[a.Key.ContainerID] = a.Address
+		}
+		if diff := cmp.Diff(held, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Fatalf("held (-want +got):\n%s", diff)
+		}
+		n.check()
+	}
+	n.settle(6 * time.Minute) // past a describe that is not older than the last crash
+	n.noneLeaked(27)          // what lost answers brought waits for the next pods
+}
+
+// crash ends a node in the middle of whatever it does, and boots it again.
+func crash(t *testing.T, n *node, s Settings, dir string) *node {
+	t.Helper()
+	n.stop()
+	before := n.Snapshot()
+	n = boot(t, s, n.ec2, dir)
+	after := n.Snapshot()
+	if diff := cmp.Diff(before.Assignments, after.Assignments, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreFields(pool.Assignment{}, "ENI", "Device")); diff != "" {
+		t.Fatalf("assignments after a restart (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(before.Cooling, after.Cooling, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Fatalf("cool-downs after a restart (-before +after):\n%s", diff)
+	}
+	return n
+}
