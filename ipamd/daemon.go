@@ -45,12 +45,12 @@ type daemon struct {
 func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	unlock, err := lock(ctx, config.StateDir, log)
 	if err != nil {
-		return err
+		return ignoreCancel(ctx, err)
 	}
 	defer unlock()
 	d := &daemon{config: c, log: log}
 	d.metrics = telemetry.New(rpc.Version, d.snapshot)
-	d.server = server.New(server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix}, d.observeCall)
+	d.server = server.New(server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix}, d.metrics)
 	listener, err := server.Listen(config.Socket)
 	if err != nil {
 		return err
@@ -163,11 +163,6 @@ func (d *daemon) snapshot() telemetry.Snapshot {
 			Assigned: s.Count.AssignedByENI[e.ID], Ready: s.Count.ReadyENIs[e.ID]})
 	}
 	return out
-}
-
-// observeCall counts a call of the plugin.
-func (d *daemon) observeCall(verb string, took time.Duration, err error) {
-	d.metrics.Request(verb, took, err)
 }
 
 // recorder passes EC2 calls on to the metrics.

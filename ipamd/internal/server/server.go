@@ -35,8 +35,14 @@ type Book interface {
 	Assignments() []pool.Assignment
 }
 
-// Observer is told how long each call took; err is nil for success.
-type Observer func(verb string, took time.Duration, err error)
+// Observer counts calls.
+type Observer interface {
+	// Request is told of every call: the CNI verb that it serves, how long it
+	// took, and its error.
+	Request(verb string, took time.Duration, err error)
+	// Release is told why an address was released, in one of few words.
+	Release(reason string)
+}
 
 // Settings of the answers.
 type Settings struct {
@@ -153,7 +159,7 @@ const startPatience = 10 * time.Second
 // Assign implements rpc.IpamdServer.
 func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.AssignReply, err error) {
 	began := time.Now()
-	defer func() { s.observe("assign", time.Since(began), err) }()
+	defer func() { s.observe.Request("ADD", time.Since(began), err) }()
 	key, err := keyOf(r.GetAttachment())
 	if err != nil {
 		return nil, err
@@ -172,7 +178,7 @@ func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.A
 // Release implements rpc.IpamdServer.
 func (s *Server) Release(ctx context.Context, r *rpc.ReleaseRequest) (reply *rpc.ReleaseReply, err error) {
 	began := time.Now()
-	defer func() { s.observe("release", time.Since(began), err) }()
+	defer func() { s.observe.Request("DEL", time.Since(began), err) }()
 	key, err := keyOf(r.GetAttachment())
 	if err != nil {
 		return nil, err
@@ -180,6 +186,7 @@ func (s *Server) Release(ctx context.Context, r *rpc.ReleaseRequest) (reply *rpc
 	if err := s.await(ctx); err != nil {
 		return nil, err
 	}
+	s.observe.Release(known(r.GetReason()))
 	a, held, err := s.book.Release(ctx, key, s.link(key, podOf(r.GetPod())), r.GetReason())
 	if err != nil {
 		return nil, statusOf(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -40,6 +41,17 @@ func (s *Server) link(key pool.Key, pod pool.Pod) string {
 		return podnet.VethName(s.settings.VethPrefix, pod.Namespace, pod.Name+"."+key.Interface)
 	}
 	return podnet.VethName(s.settings.VethPrefix, pod.Namespace, pod.Name)
+}
+
+// known keeps a reason that the plugin gives, which is free text, to the few
+// words that a metric may have.
+func known(reason string) string {
+	for _, word := range []string{"DEL", "GC", "ADD failed"} {
+		if strings.HasPrefix(reason, word) {
+			return word
+		}
+	}
+	return "other"
 }
 
 // failure is a status that carries a typed reason.
