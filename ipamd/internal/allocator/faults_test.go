@@ -49,7 +49,7 @@ func lostAnswer(t *testing.T, wrong func(call, int) fault) {
 			t.Errorf("the last was served after %s", last)
 		}
 		n.settle(2 * time.Minute)
-		n.noneLeaked(s.Pool.Headroom + 9) // what came twice serves the next pods
+		n.noneLeaked(s.Pool.Headroom)
 		before := n.ec2.mutating()
 		_, _, addresses := n.ec2.has()
 		free := len(addresses) - 15

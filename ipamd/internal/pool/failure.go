@@ -36,7 +36,7 @@ type failed struct {
 // it: both are looked at every half minute, which no account notices.
 var pauses = map[Class]struct{ first, longest time.Duration }{
 	Unavailable:  {500 * time.Millisecond, 15 * time.Second},
-	Ambiguous:    {2 * time.Second, 10 * time.Second}, // as long as a describe may lag
+	Ambiguous:    {3 * time.Second, 10 * time.Second}, // a describe shows by then what was done
 	Throttled:    {time.Second, 30 * time.Second},
 	Unauthorized: {5 * time.Second, 30 * time.Second},
 	SubnetFull:   {5 * time.Second, 30 * time.Second},

@@ -100,7 +100,8 @@ func (g *growth) finish(e *entry) {
 	}
 }
 
-// hopeless is after how many refusals an ENI that cannot be attached is given up.
+// hopeless is after how many failures in a row an ENI is not counted on: one
+// that cannot be attached is given up.
 const hopeless = 4
 
 func (g *growth) attachOrDelete(e *entry) {
@@ -109,10 +110,10 @@ func (g *growth) attachOrDelete(e *entry) {
 	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
 	if g.slots < g.maxENIs() && (g.need > 0 || fresh) && refused < hopeless {
 		g.slots++
+		g.need -= len(g.free(e, g.now)) // another ENI would not be attached sooner
 		if g.blocked(key, g.now) {
 			return
 		}
-		g.need -= len(g.free(e, g.now))
 		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.freeDevice(refused), Reason: g.reason})
 		return
 	}
@@ -157,7 +158,13 @@ func (g *growth) fill(e *entry) {
 		return
 	}
 	count := min(g.room(e), g.wanted(e.Subnet))
-	if count <= 0 || g.blocked(block{assign, string(e.ID)}, g.now) || g.blocked(block{create, string(e.Subnet)}, g.now) {
+	if count <= 0 || g.blocked(block{create, string(e.Subnet)}, g.now) {
+		return
+	}
+	if before := g.blocks[block{assign, string(e.ID)}]; before.until.After(g.now) {
+		if before.failure.Class == Ambiguous && before.times < hopeless {
+			g.need -= count // may be there already; a describe will tell
+		}
 		return
 	}
 	g.need -= count
