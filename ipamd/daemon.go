@@ -105,13 +105,14 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	if err := path.AdoptPods(); err != nil {
 		return err
 	}
-	nat, err := newNAT(d.config, identity, cloud, d.log, d.metrics.NATChanges)
+	vpc := newVPC(cloud, config.StateDir, d.log, rounds.wakeNAT)
+	nat, err := newNAT(d.config, identity, vpc, d.log, d.metrics.NATChanges)
 	if err != nil {
 		return err
 	}
 	d.book.Store(book)
 	d.server.Open(book)
-	rounds.make(book, path, nat)
+	rounds.make(book, path, vpc, nat)
 	rounds.start(ctx, tasks)
 	return nil
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-cni/causeway/config"
@@ -16,35 +19,74 @@ import (
 	"github.com/causeway-cni/causeway/proxy"
 )
 
-// How often the VPC's blocks are looked at: the metadata service is free and
-// local, but only a hint; EC2 is the truth, and counts against the account.
-const (
-	hintEvery  = 5 * time.Second
-	truthEvery = 10 * time.Minute
-)
+// truthEvery is how often EC2 is asked for the VPC's blocks. Between that the
+// metadata service is, which is local and costs nothing, but is only a hint:
+// when its answer changes, EC2 is asked at once.
+const truthEvery = 10 * time.Minute
 
-// vpc is what the NAT needs to know of the VPC.
-type vpc interface {
-	VPCCIDRs(context.Context) ([]netip.Prefix, error)
-	VPCCIDRHint(context.Context) ([]netip.Prefix, error)
+// vpc learns the IPv4 blocks of the VPC.
+type vpc struct {
+	cloud interface {
+		VPCCIDRs(context.Context) ([]netip.Prefix, error)
+		VPCCIDRHint(context.Context) ([]netip.Prefix, error)
+	}
+	file    string // keeps the blocks over a restart
+	log     *slog.Logger
+	changed func()
+	blocks  atomic.Pointer[[]netip.Prefix]
+
+	hint      []netip.Prefix
+	nextTruth time.Time
+}
+
+func newVPC(cloud *ec2.Cloud, dir string, log *slog.Logger, changed func()) *vpc {
+	v := &vpc{cloud: cloud, file: filepath.Join(dir, "vpc.json"), log: log, changed: changed}
+	var known []netip.Prefix
+	if err := readKept(v.file, &known); err == nil && len(known) > 0 {
+		v.blocks.Store(&known)
+	}
+	return v
+}
+
+// Step looks at the blocks. What was known stays while neither EC2 nor the
+// metadata service answers.
+func (v *vpc) Step(ctx context.Context, now time.Time) error {
+	hint, err := v.cloud.VPCCIDRHint(ctx)
+	if err != nil {
+		v.log.Debug("asking the metadata service for the VPC's blocks", "error", err)
+	} else if !slices.Equal(hint, v.hint) {
+		v.hint, v.nextTruth = hint, time.Time{}
+	}
+	if now.Before(v.nextTruth) {
+		return nil
+	}
+	blocks, err := v.cloud.VPCCIDRs(ctx)
+	if err != nil {
+		return fmt.Errorf("learning the VPC's blocks: %w", err)
+	}
+	v.nextTruth = now.Add(truthEvery)
+	if known := v.blocks.Load(); known != nil && slices.Equal(*known, blocks) {
+		return nil
+	}
+	v.log.Info("the VPC's blocks are known", "blocks", blocks)
+	v.blocks.Store(&blocks)
+	v.changed()
+	return keep(v.file, blocks)
 }
 
 // nat keeps external SNAT and the connection mark as the settings and the
 // VPC's blocks ask for.
 type nat struct {
 	proxy   *proxy.Proxy
-	vpc     vpc
+	vpc     *vpc
 	mac     linux.MAC // of the primary ENI
 	want    proxy.NodeNAT
 	written proxy.NodeNAT
 	log     *slog.Logger
 	counted func(int)
-
-	hint                []netip.Prefix
-	nextHint, nextTruth time.Time
 }
 
-func newNAT(c config.Config, identity ec2.Identity, v vpc, log *slog.Logger, counted func(int)) (*nat, error) {
+func newNAT(c config.Config, identity ec2.Identity, v *vpc, log *slog.Logger, counted func(int)) (*nat, error) {
 	mac, err := linux.ParseMAC(identity.PrimaryMAC)
 	if err != nil {
 		return nil, fmt.Errorf("primary ENI: %w", err)
@@ -67,10 +109,19 @@ func newNAT(c config.Config, identity ec2.Identity, v vpc, log *slog.Logger, cou
 }
 
 // Step writes the rules if the VPC changed, or if someone changed them.
-func (n *nat) Step(ctx context.Context, now time.Time) error {
-	if err := n.learn(ctx, now); err != nil {
-		return err
+func (n *nat) Step(ctx context.Context) error {
+	blocks := n.vpc.blocks.Load()
+	if blocks == nil {
+		return errors.New("the VPC's blocks are not known yet")
 	}
+	if n.want.PrimaryLink == "" {
+		name, err := linkOf(n.mac)
+		if err != nil {
+			return err
+		}
+		n.want.PrimaryLink = name
+	}
+	n.want.VPCBlocks = *blocks
 	if untouched, err := n.proxy.Check(); err == nil && untouched && reflect.DeepEqual(n.want, n.written) {
 		return nil
 	}
@@ -83,41 +134,6 @@ func (n *nat) Step(ctx context.Context, now time.Time) error {
 		return err
 	}
 	n.written = n.want
-	return nil
-}
-
-// learn looks at the VPC's blocks and the primary link's name. What was known
-// stays while neither EC2 nor the metadata service answers.
-func (n *nat) learn(ctx context.Context, now time.Time) error {
-	if n.want.PrimaryLink == "" {
-		name, err := linkOf(n.mac)
-		if err != nil {
-			return err
-		}
-		n.want.PrimaryLink = name
-	}
-	if now.After(n.nextHint) {
-		n.nextHint = now.Add(hintEvery)
-		hint, err := n.vpc.VPCCIDRHint(ctx)
-		if err != nil {
-			n.log.Debug("asking the metadata service for the VPC's blocks", "error", err)
-		} else if !slices.Equal(hint, n.hint) {
-			n.hint, n.nextTruth = hint, time.Time{}
-		}
-	}
-	if now.Before(n.nextTruth) {
-		return nil
-	}
-	blocks, err := n.vpc.VPCCIDRs(ctx)
-	if err == nil {
-		n.want.VPCBlocks, n.nextTruth = blocks, now.Add(truthEvery)
-		return nil
-	}
-	if len(n.want.VPCBlocks) == 0 {
-		return fmt.Errorf("learning the VPC's blocks: %w", err)
-	}
-	n.nextTruth = now.Add(hintEvery)
-	n.log.Warn("the VPC's blocks could not be read; keeping those known", "error", err, "blocks", n.want.VPCBlocks)
 	return nil
 }
 

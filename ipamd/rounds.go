@@ -33,7 +33,7 @@ func wake(l *atomic.Pointer[loop.Loop]) {
 	}
 }
 
-func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, nat *nat) {
+func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *vpc, nat *nat) {
 	server := r.daemon.server
 	r.pool.Store(r.add(loop.Settings{Name: "pool", Coalesce: 10 * time.Millisecond, Resync: time.Minute,
 		Pause: 500 * time.Millisecond, LongestPause: 15 * time.Second},
@@ -52,8 +52,10 @@ func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, nat *n
 	r.nat.Store(r.add(loop.Settings{Name: "NAT", Coalesce: 50 * time.Millisecond, Resync: 500 * time.Millisecond,
 		Pause: 200 * time.Millisecond, LongestPause: 5 * time.Second},
 		func(ctx context.Context) (time.Duration, error) {
-			return 0, r.report(&r.natHere, nat.Step(ctx, time.Now()))
+			return 0, r.report(&r.natHere, nat.Step(ctx))
 		}))
+	r.add(loop.Settings{Name: "VPC blocks", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
+		func(ctx context.Context) (time.Duration, error) { return 0, vpc.Step(ctx, time.Now()) })
 	r.add(loop.Settings{Name: "release notes", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		func(ctx context.Context) (time.Duration, error) { return 0, readNotes(ctx, config.NotesDir, server) })
 }

@@ -60,31 +60,44 @@ func lock(ctx context.Context, dir string, log *slog.Logger) (unlock func(), err
 func awaitIdentity(ctx context.Context, dir string, log *slog.Logger) (ec2.Identity, error) {
 	path := filepath.Join(dir, "identity.json")
 	var known ec2.Identity
-	text, err := os.ReadFile(path)
-	if err == nil {
-		if err = json.Unmarshal(text, &known); err == nil && known.InstanceID != "" {
-			log.Info("this instance is known from before", "instance", known.InstanceID, "type", known.InstanceType)
-			return known, nil
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		log.Warn("the instance's identity was kept but cannot be read; asking anew", "file", path, "error", err)
+	if err := readKept(path, &known); err == nil && known.InstanceID != "" {
+		log.Info("this instance is known from before", "instance", known.InstanceID, "type", known.InstanceType)
+		return known, nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("the instance's identity was kept but cannot be read; asking anew", "error", err)
 	}
 	found, err := ec2.AwaitIdentity(ctx, log)
 	if err != nil {
 		return found, err
 	}
 	log.Info("this instance is known", "instance", found.InstanceID, "type", found.InstanceType, "eni", found.PrimaryENI)
-	if text, err = json.Marshal(found); err == nil {
+	return found, keep(path, found)
+}
+
+// keep writes a value aside and renames it, so that it is whole or not there.
+func keep(path string, value any) error {
+	text, err := json.Marshal(value)
+	if err == nil {
 		err = os.WriteFile(path+".new", append(text, '\n'), 0o600)
 	}
 	if err == nil {
 		err = os.Rename(path+".new", path)
 	}
 	if err != nil {
-		return found, fmt.Errorf("keeping the instance's identity: %w", err)
+		return fmt.Errorf("keeping %s: %w", path, err)
 	}
-	return found, nil
+	return nil
+}
+
+func readKept(path string, value any) error {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, value)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nil
 }
 
 // awaitLimits finds the limits of the instance type; EC2 is asked for a type

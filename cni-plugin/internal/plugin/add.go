@@ -40,6 +40,9 @@ func (p Plugin) add(args *skel.CmdArgs) error {
 	client := rpc.NewIpamdClient(conn)
 	assigned, err := assign(ctx, client, c)
 	if err != nil {
+		if away(err) { // and may have assigned all the same
+			err = errors.Join(err, p.release(client, c, "ADD failed"))
+		}
 		return rpcError("assigning an address", err, c)
 	}
 	plan, err := planFrom(assigned, args.IfName)

@@ -92,37 +92,55 @@ func (d *Datapath) AdoptPods() error {
 	return nil
 }
 
-// Step brings the kernel to the plan once. The order of its observations
-// matters: what is seen in the kernel was assigned before, so assignments are
-// read last and a pod that is being wired is never taken for a leftover.
+// looks is how often a Step looks anew when a change fails: a pod's link may
+// go at any moment, and then its routes need not be there.
+const looks = 3
+
+// Step brings the kernel to the plan.
 func (d *Datapath) Step(context.Context) error {
-	links, err := d.kernel.Links()
-	if err != nil {
-		return err
-	}
-	enis := d.book.ENIs()
-	node := d.node(enis, links)
-	have, err := d.kernel.Observe(hostnet.Scope(node))
-	if err != nil {
-		return fmt.Errorf("observing the node's network: %w", err)
-	}
-	node.Pods = d.pods(have.Links)
-	want := hostnet.Plan(node)
-	have.Sysctls = kernel.Sysctls(want.SysctlKeys())
-	changes := linux.Diff(have, want)
-	err = d.kernel.Apply(changes, nil)
-	for _, c := range changes {
-		d.log.Info("node network: "+c.String(), "failed", err != nil)
-		d.applied(c)
+	var links []linux.Link
+	var node hostnet.Node
+	var err error
+	for range looks {
+		if links, node, err = d.converge(); err == nil {
+			break
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("repairing the node's network: %w", err)
 	}
 	d.book.SetReady(readyENIs(node))
-	if err := d.releaseAdopted(have.Links); err != nil {
+	if err := d.releaseAdopted(links); err != nil {
 		return err
 	}
-	return d.bury(have.Links)
+	return d.bury(links)
+}
+
+// converge observes, plans and applies once. The order of its observations
+// matters: what is seen in the kernel was assigned before, so assignments are
+// read last and a pod that is being wired is never taken for a leftover.
+func (d *Datapath) converge() ([]linux.Link, hostnet.Node, error) {
+	links, err := d.kernel.Links()
+	if err != nil {
+		return nil, hostnet.Node{}, err
+	}
+	node := d.node(d.book.ENIs(), links)
+	have, err := d.kernel.Observe(hostnet.Scope(node))
+	if err != nil {
+		return nil, node, err
+	}
+	node.Pods = d.pods(have.Links)
+	want := hostnet.Plan(node)
+	have.Sysctls = kernel.Sysctls(want.SysctlKeys())
+	changes := linux.Diff(have, want)
+	if err := d.kernel.Apply(changes, nil); err != nil {
+		return nil, node, err
+	}
+	for _, c := range changes {
+		d.log.Info("node network: " + c.String())
+		d.applied(c)
+	}
+	return have.Links, node, nil
 }
 
 // node describes the ENIs whose devices are there.
