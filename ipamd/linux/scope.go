@@ -35,7 +35,8 @@ func (s Scope) OwnsRoute(r Route, connected bool) bool {
 	case r.Table != tableMain:
 		return false
 	case connected:
-		return slices.Contains(s.Secondary, r.Link)
+		// Link-local routes belong to their link, and draw nothing away.
+		return slices.Contains(s.Secondary, r.Link) && !r.Dst.Addr().IsLinkLocalUnicast()
 	}
 	return s.VethPrefix != "" && strings.HasPrefix(r.Link, s.VethPrefix) && r.Dst.IsSingleIP()
 }
