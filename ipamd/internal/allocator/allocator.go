@@ -52,6 +52,7 @@ type Allocator struct {
 	mu      sync.Mutex
 	pool    *pool.Pool
 	waiters []*waiter
+	blind   *pool.Failure // why the last describe failed; nil if it did not
 
 	// Only Step touches these.
 	described time.Time
@@ -131,7 +132,7 @@ func (a *Allocator) begin(r Request) (*waiter, pool.Assignment, error) {
 			return nil, got, err
 		}
 	}
-	if why := a.pool.Why(now); why.Hopeless {
+	if why := a.why(now); why.Hopeless {
 		return nil, pool.Assignment{}, why
 	}
 	w := &waiter{request: r, served: make(chan outcome, 1)}
@@ -179,7 +180,7 @@ func (a *Allocator) serve(now time.Time) {
 	if len(a.waiters) == 0 {
 		return
 	}
-	if why := a.pool.Why(now); why.Hopeless {
+	if why := a.why(now); why.Hopeless {
 		for _, w := range a.waiters {
 			w.served <- outcome{err: why}
 		}
@@ -197,7 +198,17 @@ func (a *Allocator) giveUp(w *waiter) (pool.Assignment, error) {
 	default:
 	}
 	a.waiters = slices.DeleteFunc(a.waiters, func(x *waiter) bool { return x == w })
-	return pool.Assignment{}, a.pool.Why(time.Now())
+	return pool.Assignment{}, a.why(time.Now())
+}
+
+// why says why there is no address now. An EC2 that cannot be looked at is the
+// reason for what the pool only sees as a wait.
+func (a *Allocator) why(now time.Time) *pool.Refusal {
+	why := a.pool.Why(now)
+	if a.blind != nil && (why.Cause == pool.Starting || why.Cause == pool.Coming) {
+		return &pool.Refusal{Cause: pool.CallFailed, Class: a.blind.Class, Message: a.blind.Error()}
+	}
+	return why
 }
 
 // Release takes an address back. link is the pod's, for addresses that were
@@ -306,7 +317,7 @@ func (a *Allocator) Ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.pool.Observed() {
-		return a.pool.Why(time.Now())
+		return a.why(time.Now())
 	}
 	return nil
 }

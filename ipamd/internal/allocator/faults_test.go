@@ -163,8 +163,12 @@ func TestThrottledFromTheStart(t *testing.T) {
 		}
 		return f
 	}, func(t *testing.T, n *node) {
-		if got := n.add("a"); got.err == nil || n.Ready() == nil {
-			t.Errorf("served before EC2 was described: %+v", got)
+		var why *pool.Refusal
+		if got := n.add("a"); !errors.As(got.err, &why) || why.Class != pool.Throttled || !strings.Contains(why.Message, "RequestLimitExceeded") {
+			t.Errorf("before EC2 was described: %+v", got)
+		}
+		if err := n.Ready(); err == nil {
+			t.Error("ready before EC2 was described")
 		}
 		if calls := n.ec2.count(describe); calls > 8 {
 			t.Errorf("%d describes in ten seconds", calls)

@@ -93,12 +93,14 @@ func (a *Allocator) describe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	enis, err := a.cloud.Describe(ctx, leftovers)
-	if err != nil {
-		return fmt.Errorf("describing this node's ENIs: %w", err)
-	}
-	a.described, a.doubt = now, now.Before(a.settled)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err != nil {
+		a.blind = failureOf(err)
+		return fmt.Errorf("describing this node's ENIs: %w", err)
+	}
+	a.blind = nil
+	a.described, a.doubt = now, now.Before(a.settled)
 	a.pool.Observe(enis, leftovers, now)
 	a.serve(now)
 	a.changed()
@@ -126,10 +128,7 @@ func (a *Allocator) call(ctx context.Context, action pool.Action) *pool.Failure 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
-		var failure *pool.Failure
-		if !errors.As(err, &failure) {
-			failure = &pool.Failure{Class: pool.Ambiguous, Err: err}
-		}
+		failure := failureOf(err)
 		a.pool.Failed(action, failure, now)
 		a.serve(now)
 		return failure
@@ -139,6 +138,15 @@ func (a *Allocator) call(ctx context.Context, action pool.Action) *pool.Failure 
 	a.serve(now)
 	a.changed()
 	return nil
+}
+
+// failureOf is the class that the doorway gave; without one, all is possible.
+func failureOf(err error) *pool.Failure {
+	var failure *pool.Failure
+	if !errors.As(err, &failure) {
+		failure = &pool.Failure{Class: pool.Ambiguous, Err: err}
+	}
+	return failure
 }
 
 // again is when the plan may change with time alone.
