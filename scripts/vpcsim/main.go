@@ -15,12 +15,18 @@ import (
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/daemon"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/node"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	defer stop()
-	err := newRoot().ExecuteContext(ctx)
+	root := newRoot()
+	ctx := context.Background()
+	if cmd, _, err := root.Find(os.Args[1:]); err != nil || !passesSignals(cmd) {
+		heeded, stop := signal.NotifyContext(ctx, os.Interrupt, unix.SIGTERM)
+		defer stop()
+		ctx = heeded
+	}
+	err := root.ExecuteContext(ctx)
 	var exit exitCode
 	switch {
 	case errors.As(err, &exit):
@@ -29,6 +35,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "vpcsim:", err)
 		os.Exit(1)
 	}
+}
+
+// passesSignals says whether a command runs another program, for which the
+// signals are: one that comes early must end it too, and not be swallowed.
+func passesSignals(cmd *cobra.Command) bool {
+	return cmd.Name() == "exec" || cmd.Name() == node.BecomeCommand
 }
 
 // exitCode ends the program with a code and without another word.

@@ -37,7 +37,14 @@ func (c Command) Run() (int, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT)
 	defer signal.Stop(signals)
-	cmd, err := c.start()
+	// The program learns by the end of this pipe that the calling process
+	// ended before it could ask to end with it.
+	alive, held, err := os.Pipe()
+	if err != nil {
+		return 0, fmt.Errorf("making a pipe: %w", err)
+	}
+	defer held.Close() //nolint:errcheck // nothing is written
+	cmd, err := c.start(alive)
 	if err != nil {
 		return 0, err
 	}
@@ -64,7 +71,8 @@ func exitCode(err error) (int, error) {
 
 // start starts the program from a thread that is in the right namespaces. The
 // thread is never let go, because its end would be the program's.
-func (c Command) start() (*exec.Cmd, error) {
+func (c Command) start(alive *os.File) (*exec.Cmd, error) {
+	defer alive.Close() //nolint:errcheck // the program has its own
 	type outcome struct {
 		cmd *exec.Cmd
 		err error
@@ -72,7 +80,7 @@ func (c Command) start() (*exec.Cmd, error) {
 	started := make(chan outcome)
 	go func() {
 		runtime.LockOSThread()
-		cmd, err := c.startHere()
+		cmd, err := c.startHere(alive)
 		started <- outcome{cmd, err}
 		if err == nil {
 			select {}
@@ -82,7 +90,7 @@ func (c Command) start() (*exec.Cmd, error) {
 	return o.cmd, o.err
 }
 
-func (c Command) startHere() (*exec.Cmd, error) {
+func (c Command) startHere(alive *os.File) (*exec.Cmd, error) {
 	if err := c.enter(); err != nil {
 		return nil, err
 	}
@@ -90,6 +98,7 @@ func (c Command) startHere() (*exec.Cmd, error) {
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: append([]string{"vpcsim", BecomeCommand}, c.Args...),
 		Env: c.Env, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
+		ExtraFiles: []*os.File{alive}, // aliveFD
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("running %q: %w", c.Args[0], err)
@@ -100,6 +109,9 @@ func (c Command) startHere() (*exec.Cmd, error) {
 // BecomeCommand is the hidden command of the vpcsim program under which it
 // calls Become.
 const BecomeCommand = "become"
+
+// aliveFD is the reading end of a pipe whose other end closes with the parent.
+const aliveFD = 3
 
 // Become replaces the calling process by a program that is killed when its
 // parent ends. The parent is in another pid namespace, across which a process
@@ -112,6 +124,12 @@ func Become(args []string) error {
 	runtime.LockOSThread() // the arrangement belongs to the thread
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("asking to end with the parent: %w", err)
+	}
+	unix.CloseOnExec(aliveFD)
+	if hungUp, err := unix.Poll([]unix.PollFd{{Fd: aliveFD}}, 0); err != nil {
+		return fmt.Errorf("looking for the parent: %w", err)
+	} else if hungUp > 0 {
+		return fmt.Errorf("running %q: the parent has ended", path)
 	}
 	return fmt.Errorf("running %q: %w", path, unix.Exec(path, args, os.Environ()))
 }
