@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
@@ -58,6 +59,7 @@ type Server struct {
 	health   *health.Server
 	book     Book
 	ready    chan struct{}
+	stopping chan struct{}
 }
 
 // New returns a server that has no book yet.
@@ -65,7 +67,7 @@ func New(s Settings, observe Observer) *Server {
 	h := health.NewServer()
 	h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	h.SetServingStatus(rpc.HealthDatapath, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
-	return &Server{settings: s, observe: observe, health: h, ready: make(chan struct{})}
+	return &Server{settings: s, observe: observe, health: h, ready: make(chan struct{}), stopping: make(chan struct{})}
 }
 
 // Open gives the server its book, once: calls that waited for it go on.
@@ -125,6 +127,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	grpc_health_v1.RegisterHealthServer(g, s.health)
 	stop := context.AfterFunc(ctx, func() {
 		s.health.Shutdown()
+		close(s.stopping)
 		force := time.AfterFunc(stopTimeout, g.Stop)
 		defer force.Stop()
 		g.GracefulStop()
@@ -148,6 +151,8 @@ func (s *Server) await(ctx context.Context) error {
 	select {
 	case <-s.ready:
 		return nil
+	case <-s.stopping:
+		return status.Error(codes.Unavailable, "ipamd is stopping") // the plugin asks the next one
 	case <-ctx.Done():
 		return failure(codes.Unavailable, rpc.Reason_REASON_STARTING, "ipamd is starting: it does not know the node's ENIs yet; its log says what it waits for")
 	}
