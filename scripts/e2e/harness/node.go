@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
@@ -124,6 +125,15 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 // CNIStatus runs the CNI STATUS.
 func (n *Node) CNIStatus(ctx context.Context) error { return n.cni.GetStatusNetworkList(ctx, n.list) }
 
+// GC runs the CNI GC with these pods as all that the runtime knows.
+func (n *Node) GC(ctx context.Context, pods ...*Pod) error {
+	args := &libcni.GCArgs{}
+	for _, p := range pods {
+		args.ValidAttachments = append(args.ValidAttachments, types.GCAttachment{ContainerID: p.Name, IfName: "eth0"})
+	}
+	return n.cni.GCNetworkList(ctx, n.list, args)
+}
+
 // Kill ends the daemon as a crash would.
 func (d *Daemon) Kill() error { return d.end(syscall.SIGKILL) }
 
@@ -133,7 +143,7 @@ func (d *Daemon) Stop() error {
 	if d.Ended() {
 		return nil
 	}
-	if err := d.end(syscall.SIGTERM); err != nil {
+	if err := d.Terminate(); err != nil {
 		return err
 	}
 	if d.err != nil {
@@ -141,6 +151,10 @@ func (d *Daemon) Stop() error {
 	}
 	return nil
 }
+
+// Terminate asks the daemon to end, at whatever point of its start it is, and
+// waits until it has; how it ended does not matter.
+func (d *Daemon) Terminate() error { return d.end(syscall.SIGTERM) }
 
 // Ended says whether the daemon is over.
 func (d *Daemon) Ended() bool {
@@ -152,6 +166,8 @@ func (d *Daemon) Ended() bool {
 	}
 }
 
+const endTimeout = 10 * time.Second
+
 func (d *Daemon) end(signal syscall.Signal) error {
 	if d.Ended() {
 		return nil
@@ -162,10 +178,15 @@ func (d *Daemon) end(signal syscall.Signal) error {
 	select {
 	case <-d.done:
 		return nil
-	case <-time.After(20 * time.Second):
-		d.cmd.Process.Kill()
-		return fmt.Errorf("ipamd did not end within 20 s of %s:\n%s", signal, d.Tail())
+	case <-time.After(endTimeout):
 	}
+	d.cmd.Process.Signal(syscall.SIGQUIT) // to see in its log what it hangs on
+	select {
+	case <-d.done:
+	case <-time.After(endTimeout):
+		d.cmd.Process.Kill()
+	}
+	return fmt.Errorf("ipamd did not end within %s of %s; see %s:\n%s", endTimeout, signal, d.Log, d.Tail())
 }
 
 // Wait waits for the daemon to end by itself and returns its exit error.
