@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -21,10 +22,11 @@ const (
 // what EC2 refuses, answers late, and its describes are older than its answers.
 type fakeEC2 struct {
 	limits  pool.Limits
-	latency time.Duration // of each call
-	lag     time.Duration // describes show what was so long ago
-	device  time.Duration // from an attachment to its device on the node
-	never   map[int]bool  // device numbers that never appear on the node
+	latency time.Duration          // of each call
+	slow    map[call]time.Duration // of those with this name, instead
+	lag     time.Duration          // describes show what was so long ago
+	device  time.Duration          // from an attachment to its device on the node
+	never   map[int]bool           // device numbers that never appear on the node
 
 	mu      sync.Mutex
 	left    int                   // free addresses of the subnet
@@ -118,7 +120,7 @@ func (f *fakeEC2) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, err
 	if f.begin(describe) == throttle {
 		return nil, failure(pool.Throttled, "RequestLimitExceeded")
 	}
-	f.wait(ctx)
+	f.wait(ctx, describe)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if ctx.Err() != nil {
@@ -146,7 +148,7 @@ func (f *fakeEC2) Apply(ctx context.Context, action pool.Action) (pool.Result, e
 	if wrong == throttle {
 		return pool.Result{}, failure(pool.Throttled, "RequestLimitExceeded: Request limit exceeded.")
 	}
-	f.wait(ctx)
+	f.wait(ctx, name(action))
 	if wrong == unsent {
 		return pool.Result{}, failure(pool.Ambiguous, "connection reset")
 	}
@@ -194,9 +196,9 @@ func (f *fakeEC2) begin(c call) fault {
 }
 
 // wait never holds the lock: time stands still while someone waits for one.
-func (f *fakeEC2) wait(ctx context.Context) {
+func (f *fakeEC2) wait(ctx context.Context, c call) {
 	f.mu.Lock()
-	latency := f.latency
+	latency := cmp.Or(f.slow[c], f.latency)
 	f.mu.Unlock()
 	select {
 	case <-time.After(latency):

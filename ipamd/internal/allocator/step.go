@@ -54,6 +54,8 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 				suspect = suspect || inDoubt(failure.Class)
 			}
 		case <-a.poke:
+		case <-a.timePasses():
+			err = errors.Join(err, a.expire())
 		}
 	}
 	if len(failed) > 0 && ctx.Err() == nil {
@@ -64,7 +66,20 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 		a.doubt = true
 		a.settled = time.Now().Add(lag)
 	}
-	return a.again(time.Now()), a.expire()
+	return a.again(time.Now()), errors.Join(err, a.expire())
+}
+
+// timePasses tells when a cool-down or a pause ends: neither waits for a call
+// that is long on its way.
+func (a *Allocator) timePasses() <-chan time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	next := a.pool.NextChange(now)
+	if next.IsZero() {
+		return nil
+	}
+	return time.After(next.Sub(now))
 }
 
 // inDoubt says whether a failure means that EC2 may not be as we know it, so
