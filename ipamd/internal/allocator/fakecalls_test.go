@@ -1,0 +1,102 @@
+package allocator
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+)
+
+// carryOut does what EC2 does, or refuses what it refuses. The lock is held.
+func (f *fakeEC2) carryOut(action pool.Action) (pool.Result, error) {
+	switch a := action.(type) {
+	case pool.CreateENI:
+		return f.create(a)
+	case pool.AttachENI:
+		return f.attach(a)
+	case pool.AssignAddresses:
+		return f.assign(a)
+	case pool.ProtectENI:
+		e := f.enis[a.ENI]
+		if e == nil || e.AttachmentID != a.AttachmentID {
+			return pool.Result{}, failure(pool.NotFound, "InvalidAttachmentID.NotFound: %s", a.AttachmentID)
+		}
+		e.DeleteOnTermination = true
+	case pool.DeleteENI:
+		switch e := f.enis[a.ENI]; {
+		case e == nil:
+			return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+		case e.Status != pool.Available:
+			return pool.Result{}, failure(pool.InUse, "InvalidParameterValue: %s is in use", a.ENI)
+		default:
+			f.left += 1 + len(e.Addresses)
+			delete(f.enis, a.ENI)
+		}
+	}
+	return pool.Result{}, nil
+}
+
+func (f *fakeEC2) create(a pool.CreateENI) (pool.Result, error) {
+	e := f.enis[f.tokens[a.Token]]
+	if e == nil {
+		if a.Addresses+1 > f.limits.AddressesPerENI {
+			return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded")
+		}
+		if a.Addresses+1 > f.left {
+			return pool.Result{}, full()
+		}
+		f.tokens[a.Token] = ""
+		e = f.newENI(a.Addresses)
+		f.tokens[a.Token] = e.ID
+	}
+	created := *e
+	created.Addresses = slices.Clone(e.Addresses)
+	return pool.Result{Created: &created}, nil
+}
+
+func full() error {
+	return failure(pool.SubnetFull, "InsufficientFreeAddressesInSubnet: %s has not enough free addresses", subnet)
+}
+
+func (f *fakeEC2) attach(a pool.AttachENI) (pool.Result, error) {
+	e, attached := f.enis[a.ENI], 0
+	if e == nil {
+		return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+	}
+	for _, other := range f.enis {
+		if other.Status == pool.Available {
+			continue
+		}
+		attached++
+		if other.Device == a.Device || other == e {
+			return pool.Result{}, failure(pool.InUse, "InvalidParameterValue: device %d is in use", a.Device)
+		}
+	}
+	if attached >= f.limits.ENIs {
+		return pool.Result{}, failure(pool.ENILimit, "AttachmentLimitExceeded")
+	}
+	e.Status, e.Device, e.AttachmentID = pool.Attached, a.Device, "eni-attach-"+string(a.ENI)
+	if !f.never[a.Device] {
+		f.there[e.ID] = time.Now().Add(f.device)
+	}
+	return pool.Result{AttachmentID: e.AttachmentID}, nil
+}
+
+func (f *fakeEC2) assign(a pool.AssignAddresses) (pool.Result, error) {
+	e := f.enis[a.ENI]
+	switch {
+	case e == nil:
+		return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+	case len(e.Addresses)+1+a.Count > f.limits.AddressesPerENI:
+		return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded: %s", a.ENI)
+	case a.Count > f.left:
+		return pool.Result{}, full()
+	}
+	var out []netip.Addr
+	for range a.Count {
+		out = append(out, f.address())
+	}
+	e.Addresses = append(e.Addresses, out...)
+	return pool.Result{Assigned: out}, nil
+}
