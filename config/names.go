@@ -46,8 +46,9 @@ const (
 	StateDir = "/run/causeway"
 	// Socket is where ipamd serves gRPC, mode 0600.
 	Socket = StateDir + "/ipamd.sock"
-	// BookDir holds one file for each address that is assigned or cooling.
-	BookDir = StateDir + "/addresses"
+	// BookDir holds one file for each address that is assigned or cooling, and
+	// what EC2 said last of the node's ENIs.
+	BookDir = StateDir + "/book"
 	// NotesDir holds notes that the plugin leaves when ipamd is away.
 	NotesDir = StateDir + "/released"
 )

@@ -91,7 +91,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 		return err
 	}
 	rounds := &rounds{daemon: d}
-	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Pool: pool.Settings{
+	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Pool: pool.Settings{
 		Limits: limits, MaxENIs: d.config.Pool.MaxENIs, CoolDown: d.config.Pool.CoolDown, Headroom: headroom,
 		ManageUntagged: d.config.Pool.ManageUntagged, InstanceID: identity.InstanceID,
 	}}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeNode)

@@ -23,7 +23,7 @@ type entry struct {
 func (s *story) book(node *harness.Node) map[string]entry {
 	s.Helper()
 	book := map[string]entry{}
-	for _, line := range lines(s.shell(node, "cd /run/causeway/addresses && grep -H . * || true")) {
+	for _, line := range lines(s.shell(node, "cd /run/causeway/book && grep -H . [0-9]* || true")) {
 		address, text, _ := strings.Cut(line, ":")
 		var e entry
 		if err := json.Unmarshal([]byte(text), &e); err != nil {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,8 @@ type Cloud interface {
 type Settings struct {
 	Pool pool.Settings
 	Wait time.Duration // longest wait of an Assign for an address
+	// Empty, if set, is told of each request that finds no free address.
+	Empty func()
 }
 
 // Allocator hands out addresses. See New.
@@ -52,6 +55,7 @@ type Allocator struct {
 	mu      sync.Mutex
 	pool    *pool.Pool
 	waiters []*waiter
+	kept    []pool.ENI    // as they are on disk
 	blind   *pool.Failure // why the last describe failed; nil if it did not
 
 	// Only Step touches these.
@@ -82,8 +86,28 @@ func New(s Settings, cloud Cloud, store *checkpoint.Store, now time.Time, log *s
 			}
 		}
 	}
-	log.Info("read the book", "addresses", len(records), "assigned", len(a.pool.Assignments()))
+	// What EC2 said last serves until it is asked again, which is at once.
+	if a.kept, err = store.ENIs(); err != nil {
+		log.Warn("waiting for EC2 to describe the ENIs", "error", err)
+	} else if len(a.kept) > 0 {
+		a.pool.Observe(a.kept, false, now)
+	}
+	log.Info("read the book", "addresses", len(records), "assigned", len(a.pool.Assignments()), "enis", len(a.kept))
 	return a, nil
+}
+
+// keep records the ENIs if they changed. A failure is logged and tried again
+// with the next change: it costs no more than a slower start. The lock is held.
+func (a *Allocator) keep() {
+	enis := a.pool.ENIs()
+	if reflect.DeepEqual(enis, a.kept) {
+		return
+	}
+	if err := a.store.KeepENIs(enis); err != nil {
+		a.log.Error("the ENIs are not on disk", "error", err)
+		return
+	}
+	a.kept = enis
 }
 
 // later bounds a cool-down that was recorded: a record without a time, or from
@@ -134,6 +158,9 @@ func (a *Allocator) begin(r Request) (*waiter, pool.Assignment, error) {
 	}
 	if why := a.why(now); why.Hopeless {
 		return nil, pool.Assignment{}, why
+	}
+	if a.settings.Empty != nil {
+		a.settings.Empty()
 	}
 	w := &waiter{request: r, served: make(chan outcome, 1)}
 	a.waiters = append(a.waiters, w)

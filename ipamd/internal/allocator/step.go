@@ -117,6 +117,7 @@ func (a *Allocator) describe(ctx context.Context) error {
 	a.blind = nil
 	a.described, a.doubt = now, now.Before(a.settled)
 	a.pool.Observe(enis, leftovers, now)
+	a.keep()
 	a.serve(now)
 	a.changed()
 	return nil
@@ -150,6 +151,7 @@ func (a *Allocator) call(ctx context.Context, action pool.Action) *pool.Failure 
 	}
 	a.log.Info("EC2: "+action.String(), "took", now.Sub(began).Round(time.Millisecond))
 	a.pool.Applied(action, result, now)
+	a.keep()
 	a.serve(now)
 	a.changed()
 	return nil

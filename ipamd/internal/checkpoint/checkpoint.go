@@ -3,6 +3,9 @@
 // an operation costs the same however many pods there are, and `ls` and `cat`
 // show the book.
 //
+// Beside them enis.json keeps what EC2 said last of the node's ENIs, so that a
+// daemon that starts anew can serve before EC2 answers.
+//
 // A file is whole or not there: it is written aside and renamed. The directory
 // lies on a tmpfs, which lives exactly as long as the pods do, so nothing is
 // synced. A file that cannot be read is set aside and reported; it never keeps
@@ -53,6 +56,7 @@ const (
 	stateCooling  = "cooling"
 	temporary     = ".new-"
 	damaged       = ".damaged"
+	enisFile      = "enis.json"
 )
 
 // Store is the directory of the book.
@@ -99,23 +103,58 @@ func (s *Store) Forget(address netip.Addr) error {
 	return nil
 }
 
+// KeepENIs records the node's ENIs.
+func (s *Store) KeepENIs(enis []pool.ENI) error {
+	text, err := json.MarshalIndent(enis, "", "  ")
+	if err == nil {
+		err = s.replace(enisFile, text)
+	}
+	if err != nil {
+		return fmt.Errorf("keeping the ENIs: %w", err)
+	}
+	return nil
+}
+
+// ENIs returns what KeepENIs recorded, or nothing if it never did.
+func (s *Store) ENIs() ([]pool.ENI, error) {
+	text, err := os.ReadFile(filepath.Join(s.dir, enisFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var enis []pool.ENI
+	if err == nil {
+		err = json.Unmarshal(text, &enis)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the ENIs that were kept: %w", err)
+	}
+	return enis, nil
+}
+
 func (s *Store) path(a netip.Addr) string { return filepath.Join(s.dir, a.String()) }
 
 func (s *Store) write(a netip.Addr, f file) error {
 	text, err := json.Marshal(f)
-	if err != nil {
-		return fmt.Errorf("recording address %s: %w", a, err)
-	}
-	fresh := filepath.Join(s.dir, temporary+a.String())
-	err = os.WriteFile(fresh, append(text, '\n'), 0o600)
 	if err == nil {
-		err = os.Rename(fresh, s.path(a))
+		err = s.replace(a.String(), text)
 	}
 	if err != nil {
-		os.Remove(fresh)
 		return fmt.Errorf("recording address %s: %w", a, err)
 	}
 	return nil
+}
+
+// replace writes a file aside and renames it.
+func (s *Store) replace(name string, text []byte) error {
+	fresh := filepath.Join(s.dir, temporary+name)
+	err := os.WriteFile(fresh, append(text, '\n'), 0o600)
+	if err == nil {
+		err = os.Rename(fresh, filepath.Join(s.dir, name))
+	}
+	if err != nil {
+		os.Remove(fresh)
+	}
+	return err
 }
 
 // Load reads the book. An address whose file is damaged is returned as one
@@ -127,7 +166,7 @@ func (s *Store) Load() (records []Record, unreadable []error, err error) {
 		return nil, nil, fmt.Errorf("reading the book: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), damaged) {
+		if strings.HasSuffix(e.Name(), damaged) || e.Name() == enisFile {
 			continue
 		}
 		r, err := s.read(e.Name())

@@ -112,3 +112,25 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestENIsAreKept(t *testing.T) {
+	s := open(t, t.TempDir())
+	if enis, err := s.ENIs(); err != nil || len(enis) != 0 {
+		t.Fatalf("never kept: %v, %v", enis, err)
+	}
+	want := []pool.ENI{{
+		ID: "eni-1", MAC: "02:00:00:00:00:01", Device: 1, AttachmentID: "eni-attach-1", Status: pool.Attached, Subnet: "subnet-1",
+		SubnetCIDR: netip.MustParsePrefix("10.0.0.0/24"), SecurityGroups: []string{"sg-1"}, Address: netip.MustParseAddr("10.0.0.4"),
+		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.5")}, Tags: map[string]string{"a": "b"},
+		Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}}
+	must(t, s.KeepENIs(want))
+	got, err := s.ENIs()
+	must(t, err)
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if records, unreadable, err := s.Load(); err != nil || len(records)+len(unreadable) > 0 {
+		t.Errorf("read as part of the book: %v, %v, %v", records, unreadable, err)
+	}
+}

@@ -44,6 +44,7 @@ type growth struct {
 	slots   int            // ENIs that the instance has or will have
 	devices map[int]bool   // device numbers taken
 	busy    map[ENIID]bool // ENIs with a call on its way
+	coming  int            // further addresses that ENIs on their way have room for
 	asking  bool           // addresses are asked for, by a call on its way or planned
 	reason  string
 	actions []Action
@@ -55,6 +56,7 @@ func (g *growth) countOn(action Action) {
 	switch a := action.(type) {
 	case CreateENI:
 		g.need -= a.Addresses
+		g.coming += g.settings.Limits.AddressesPerENI - 1 - a.Addresses
 		g.slots++
 		g.asking = true
 	case AttachENI:
@@ -62,10 +64,14 @@ func (g *growth) countOn(action Action) {
 		g.slots++
 		if e := g.enis[a.ENI]; e != nil {
 			g.need -= len(g.free(e, g.now))
+			g.coming += g.room(e)
 		}
 	case AssignAddresses:
 		g.need -= a.Count
 		g.asking = true
+		if e := g.enis[a.ENI]; e != nil {
+			g.coming += max(0, g.room(e)-a.Count)
+		}
 	}
 }
 
@@ -111,6 +117,7 @@ func (g *growth) attachOrDelete(e *entry) {
 	if g.slots < g.maxENIs() && (g.need > 0 || fresh) && refused < hopeless {
 		g.slots++
 		g.need -= len(g.free(e, g.now)) // another ENI would not be attached sooner
+		g.coming += g.room(e)
 		if g.blocked(key, g.now) {
 			return
 		}
@@ -145,6 +152,7 @@ func (g *growth) repeat() {
 			continue
 		}
 		g.need -= c.Addresses
+		g.coming += g.settings.Limits.AddressesPerENI - 1 - c.Addresses
 		g.slots++
 		if !g.blocked(block{create, string(c.Subnet)}, g.now) {
 			g.actions = append(g.actions, c)
@@ -186,8 +194,10 @@ func (g *growth) isScarce(subnet SubnetID) bool { return g.scarce[subnet].After(
 // create asks for further ENIs, each with the addresses that it should bring,
 // in the subnet and with the security groups of the primary one. An ENI takes
 // an address for itself: where they are scarce, none is created while a call
-// may bring what is needed.
+// may bring what is needed. Nor is one while those on their way have room: they
+// are asked for more when they are there.
 func (g *growth) create() {
+	g.need -= g.coming
 	primary := g.primary()
 	if primary == nil || g.blocked(block{create, string(primary.Subnet)}, g.now) {
 		return

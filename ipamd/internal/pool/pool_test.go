@@ -269,3 +269,28 @@ func TestTwoClaimsToOneAddress(t *testing.T) {
 		t.Errorf("held: %v", got)
 	}
 }
+
+// An ENI on its way is asked for more when it is there; no other is created
+// beside it while it has room.
+func TestRoomOnItsWayIsWaitedFor(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 3)}, true, t0)
+	ready(p, 0)
+	for _, n := range []string{"a", "b", "c"} {
+		p.Assign(request(n), t0)
+	}
+	first := p.Plan(0, t0)
+	want(t, []string{first[0].String()}, "create an ENI with 1 addresses in subnet-1 (0 waiting, 1 headroom)")
+	p.Start(first[0])
+	want(t, plan(p, 2, t0)) // 2 more wait, and the ENI has room for 2 more
+	want(t, plan(p, 3, t0), "create an ENI with 1 addresses in subnet-1 (3 waiting, 1 headroom)")
+	created := eni(1, 1)
+	created.Status, created.AttachmentID = Available, ""
+	p.Applied(first[0], Result{Created: &created}, t0)
+	attach := p.Plan(2, t0)
+	want(t, []string{attach[0].String()}, "attach eni-1 as device 1 (2 waiting, 1 headroom)")
+	p.Start(attach[0])
+	want(t, plan(p, 2, t0))
+	p.Applied(attach[0], Result{AttachmentID: "eni-attach-1"}, t0)
+	want(t, plan(p, 2, t0), "assign 2 addresses to eni-1 (2 waiting, 1 headroom)")
+}
