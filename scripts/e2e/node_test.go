@@ -34,10 +34,10 @@ func (s *story) book(node *harness.Node) map[string]entry {
 	return book
 }
 
-// traces is where a node's rules, routes and neighbours still name an address.
+// traces is where a node's rules and routes still name an address.
 func (s *story) traces(node *harness.Node, address string) []string {
 	s.Helper()
-	all := lines(s.shell(node, "ip -4 rule; ip -4 route show table all; ip -4 neigh"))
+	all := lines(s.shell(node, "ip -4 rule; ip -4 route show table all"))
 	return slices.DeleteFunc(all, func(line string) bool {
 		return !slices.Contains(strings.Fields(strings.ReplaceAll(line, "/32", "")), address)
 	})

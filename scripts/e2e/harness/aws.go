@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,21 +42,28 @@ func (n *Node) EC2(ctx context.Context) (*ec2.Client, error) {
 	}), nil
 }
 
-// inside calls do on a thread that is in a network namespace and ends with it.
+// inside calls do on a thread that is in a network namespace meanwhile.
 func inside(space string, do func() error) error {
-	file, err := os.Open(space)
+	there, err := os.Open(space)
 	if err != nil {
 		return fmt.Errorf("opening namespace: %w", err)
 	}
-	defer file.Close()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is of no other use
-		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("entering namespace %s: %w", space, err)
-			return
-		}
-		done <- do()
-	}()
-	return <-done
+	defer there.Close()
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("opening namespace: %w", err)
+	}
+	defer home.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("entering namespace %s: %w", space, err)
+	}
+	failed := do()
+	if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+		return errors.Join(failed, fmt.Errorf("leaving namespace %s: %w", space, err)) // with the thread locked
+	}
+	runtime.UnlockOSThread()
+	return failed
 }
