@@ -23,6 +23,7 @@ type Delays struct {
 	Assign        span.Range // the Assign and Unassign calls
 	Detach        span.Range // detaching -> detached
 	DescribeLag   span.Range // a change -> Describe shows it
+	Register      span.Range // RegisterTargets -> the load balancer begins to check
 }
 
 // fields maps the names in a topology file to the fields.
@@ -31,7 +32,7 @@ func (d *Delays) fields() map[string]*span.Range {
 		"create": &d.Create, "pending": &d.Pending, "attachCall": &d.AttachCall, "attach": &d.Attach,
 		"deviceAppear": &d.DeviceAppear, "imdsMAC": &d.IMDSMAC, "imdsAddresses": &d.IMDSAddresses,
 		"imdsAssign": &d.IMDSAssign, "imdsRemove": &d.IMDSRemove, "assign": &d.Assign,
-		"detach": &d.Detach, "describeLag": &d.DescribeLag,
+		"detach": &d.Detach, "describeLag": &d.DescribeLag, "register": &d.Register,
 	}
 }
 
@@ -50,7 +51,7 @@ func Profile(name string) (Delays, error) {
 		return Delays{
 			Create: ms(10), Pending: ms(20), AttachCall: ms(20), Attach: ms(30), DeviceAppear: ms(50),
 			IMDSMAC: ms(30), IMDSAddresses: ms(80), IMDSAssign: ms(60), IMDSRemove: ms(60),
-			Assign: ms(10), Detach: ms(100), DescribeLag: ms(10),
+			Assign: ms(10), Detach: ms(100), DescribeLag: ms(10), Register: ms(100),
 		}, nil
 	case "none":
 		return Delays{}, nil
@@ -59,7 +60,7 @@ func Profile(name string) (Delays, error) {
 			Create: spread(150, 300), Pending: spread(200, 600), AttachCall: spread(400, 700), Attach: spread(300, 1000),
 			DeviceAppear: spread(1000, 5000), IMDSMAC: spread(200, 500), IMDSAddresses: spread(600, 1200),
 			IMDSAssign: spread(500, 5000), IMDSRemove: spread(1000, 4000),
-			Assign: spread(200, 450), Detach: spread(2000, 6000), DescribeLag: spread(0, 2000),
+			Assign: spread(200, 450), Detach: spread(2000, 6000), DescribeLag: spread(0, 2000), Register: spread(30_000, 120_000),
 		}, nil
 	}
 	return Delays{}, fmt.Errorf(`profile %q is unknown: use "fast", "realistic" or "none"`, name)

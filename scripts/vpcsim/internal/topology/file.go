@@ -23,6 +23,7 @@ type file struct {
 	Subnets        []fileSubnet           `json:"subnets"`
 	SecurityGroups []fileGroup            `json:"securityGroups"`
 	Nodes          []fileNode             `json:"nodes"`
+	LoadBalancers  []LoadBalancer         `json:"loadBalancers"`
 	InstanceTypes  map[string]limits.Type `json:"instanceTypes"`
 	Profile        string                 `json:"profile"`
 	Delays         map[string]string      `json:"delays"`
@@ -163,6 +164,9 @@ func (f *file) typed() (Topology, error) {
 	}
 	for _, n := range f.Nodes {
 		t.Nodes = append(t.Nodes, p.node(n))
+	}
+	for _, b := range f.LoadBalancers {
+		t.LoadBalancers = append(t.LoadBalancers, b.Complete(t.SubnetNames()))
 	}
 	return t, p.err
 }

@@ -25,6 +25,7 @@ type Topology struct {
 	Subnets        []Subnet
 	SecurityGroups []SecurityGroup // besides the VPC's default group
 	Nodes          []Node
+	LoadBalancers  []LoadBalancer         // complete
 	InstanceTypes  map[string]limits.Type // types that DescribeInstanceTypes knows besides the real ones
 	Delays         Delays
 	Throttle       Throttle

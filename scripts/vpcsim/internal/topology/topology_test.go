@@ -76,6 +76,9 @@ instanceTypes: {new.large: {ipv4: 10, hypervisor: nitro, cards: [{index: 0, max_
 	}
 }
 
+// web is a balancer that needs no more.
+const web = "{name: web, listeners: [{port: 80}], targetGroups: [{name: web, port: 30080}]}"
+
 func TestParseRefuses(t *testing.T) {
 	tests := []struct{ name, text, problem string }{
 		{"unknown field", "subnet: []", `unknown field "subnet"`},
@@ -91,7 +94,7 @@ func TestParseRefuses(t *testing.T) {
 		{"peer overlaps", "vpc: {peerCIDRs: [10.0.0.0/8]}", "overlaps"},
 		{"IPv6 block", `vpc: {ipv6CIDRs: ["2001:db8::/96"]}`, "vpc.ipv6CIDRs[0]"},
 		{"public pool", "vpc: {publicPool: 198.51.100.0/30}", "vpc.publicPool"},
-		{"full public pool", "{vpc: {publicPool: 198.51.100.0/28}, subnets: [{name: a, cidr: 10.0.0.0/24}], nodes: [{name: a, subnet: a}, {name: b, subnet: a}, {name: c, subnet: a}, {name: d, subnet: a}, {name: e, subnet: a}, {name: f, subnet: a}]}", "room for 5 nodes, 6 want"},
+		{"full public pool", "{vpc: {publicPool: 198.51.100.0/28}, subnets: [{name: a, cidr: 10.0.0.0/24}], nodes: [{name: a, subnet: a}, {name: b, subnet: a}, {name: c, subnet: a}, {name: d, subnet: a}, {name: e, subnet: a}, {name: f, subnet: a}]}", "room for 5 public addresses, 6 are wanted"},
 		{"no subnet", "subnets: []", "subnets is empty"},
 		{"subnet outside", "subnets: [{name: a, cidr: 10.1.0.0/24}]", "subnets[a].cidr 10.1.0.0/24 lies outside the VPC"},
 		{"subnet too small", "subnets: [{name: a, cidr: 10.0.0.0/29}]", "a subnet is an IPv4 /16 to /28"},
@@ -116,6 +119,21 @@ func TestParseRefuses(t *testing.T) {
 		{"profile", "profile: slow", `profile "slow"`},
 		{"delay name", "delays: {attack: 1s}", "delays.attack is unknown"},
 		{"delay", "delays: {attach: soon}", `delays.attach: "soon"`},
+		{"balancer type", "loadBalancers: [{name: l, type: clb}]", `loadBalancers[l].type "clb"`},
+		{"balancer scheme", "loadBalancers: [{name: l, scheme: open}]", `scheme "open"`},
+		{"balancer without a port", "loadBalancers: [{name: l}]", "listeners is empty"},
+		{"balancer name twice", "loadBalancers: [" + web + "," + web + "]", `"web" is taken`},
+		{"balancer subnet", "loadBalancers: [{name: l, subnets: [z], listeners: [{port: 80}]}]", `"z" is not in subnets`},
+		{"balancer zone twice", "{subnets: [{name: a, cidr: 10.0.0.0/24}, {name: c, cidr: 10.0.2.0/24, zone: us-west-2a}], loadBalancers: [{name: l, listeners: [{port: 80}]}]}", "are both in zone us-west-2a"},
+		{"balancer without a group", "loadBalancers: [{name: l, listeners: [{port: 80}]}]", "not in targetGroups"},
+		{"listener protocol", "loadBalancers: [{name: l, listeners: [{port: 80, protocol: HTTP}]}]", "an nlb has TCP and UDP"},
+		{"target kind", "loadBalancers: [{name: l, listeners: [{port: 80}], targetGroups: [{name: g, port: 1, targetType: lambda}]}]", `targetType "lambda"`},
+		{"target node", "loadBalancers: [{name: l, listeners: [{port: 80}], targetGroups: [{name: g, port: 1, targets: [{node: n9}]}]}]", `target node "n9"`},
+		{"target address", "loadBalancers: [{name: l, listeners: [{port: 80}], targetGroups: [{name: g, port: 1, targetType: ip, targets: [{address: 8.8.8.8}]}]}]", "target address 8.8.8.8"},
+		{"hidden UDP client", "loadBalancers: [{name: l, listeners: [{port: 80, protocol: UDP}], targetGroups: [{name: g, port: 1, preserveClientIP: false}]}]", "cannot be turned off for UDP"},
+		{"check codes", "loadBalancers: [{name: l, listeners: [{port: 80}], targetGroups: [{name: g, port: 1, healthCheck: {codes: ok}}]}]", `codes "ok"`},
+		{"check threshold", "loadBalancers: [{name: l, listeners: [{port: 80}], targetGroups: [{name: g, port: 1, healthCheck: {healthyThreshold: 11}}]}]", "healthyThreshold 11"},
+		{"zone-bound ALB", "loadBalancers: [{name: l, type: alb, crossZone: false}]", "crossZone false"},
 		{"bucket action", "throttle: {buckets: {RunInstances: {size: 1}}}", "throttle.buckets.RunInstances"},
 		{"bucket size", "throttle: {buckets: {CreateTags: {size: 0}}}", "throttle.buckets.CreateTags"},
 		{"instance type", "instanceTypes: {x.large: {ipv4: 4}}", "instanceTypes.x.large"},

@@ -13,7 +13,7 @@ import (
 // Validate refuses the first thing that the simulator could not honour, naming
 // the field, its value and what would be right.
 func (t Topology) Validate() error {
-	checks := []func() error{t.checkAccount, t.checkVPC, t.checkSubnets, t.checkGroups, t.checkNodes, t.checkThrottle, t.checkFaults}
+	checks := []func() error{t.checkAccount, t.checkVPC, t.checkSubnets, t.checkGroups, t.checkNodes, t.checkBalancers, t.checkThrottle, t.checkFaults}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
@@ -185,8 +185,13 @@ func (t Topology) checkAddresses() error {
 			public++
 		}
 	}
+	for _, b := range t.LoadBalancers {
+		if b.Scheme == InternetFacing {
+			public += len(b.Subnets)
+		}
+	}
 	if room := 1<<(32-t.VPC.PublicPool.Bits()) - 11; public > room {
-		return fmt.Errorf("vpc.publicPool %s has room for %d nodes, %d want a public address: choose a larger block", t.VPC.PublicPool, room, public)
+		return fmt.Errorf("vpc.publicPool %s has room for %d public addresses, %d are wanted: choose a larger block", t.VPC.PublicPool, room, public)
 	}
 	return nil
 }
