@@ -251,7 +251,7 @@ func (s *Server) interfaceFields() fields[vpc.ENI] {
 		"availability-zone":                one(func(e vpc.ENI) string { return e.Zone }),
 		"owner-id":                         one(func(vpc.ENI) string { return s.topo.Account }),
 		"requester-id":                     one(func(e vpc.ENI) string { return e.RequesterID }),
-		"requester-managed":                one(func(vpc.ENI) string { return "false" }),
+		"requester-managed":                one(func(e vpc.ENI) string { return strconv.FormatBool(e.Managed) }),
 		"source-dest-check":                one(func(e vpc.ENI) string { return strconv.FormatBool(e.SourceDestCheck) }),
 	}
 }

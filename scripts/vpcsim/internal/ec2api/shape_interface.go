@@ -94,7 +94,7 @@ type connectionTrackingXML struct {
 func (s *Server) interfaceShape(e vpc.ENI) interfaceXML {
 	out := interfaceXML{
 		ID: e.ID, SubnetID: e.SubnetID, VPCID: s.model.VPC().ID, Zone: e.Zone, Description: e.Description,
-		OwnerID: s.topo.Account, RequesterID: e.RequesterID, Status: string(e.Status), MAC: e.MAC,
+		OwnerID: s.topo.Account, RequesterID: e.RequesterID, RequesterManaged: e.Managed, Status: string(e.Status), MAC: e.MAC,
 		PrivateIP: e.Primary.String(), PrivateDNSName: s.privateDNS(e.Primary), SourceDestCheck: e.SourceDestCheck,
 		Groups: s.groupShapes(e.Groups), Attachment: s.attachmentShape(e.Attachment), Association: s.associationShape(e, e.Primary),
 		Tags: tagShapes(e.Tags), PrivateIPs: s.privateIPShapes(e),

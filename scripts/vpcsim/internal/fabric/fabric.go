@@ -4,7 +4,8 @@
 //	node a ── eni-1 ──┐                ┌── igw ──┬── internet
 //	       ── eni-2 ──┤                │         │
 //	node b ── eni-3 ──┼── router ──────┼── nat ──┘
-//	                  │                └── peer
+//	                  │                ├── peer
+//	                  │                └── lb
 //
 // Create builds what is the same in every VPC; Sync brings the rest to what a
 // view says. Sync keeps a set of small comparable objects (routes, addresses,
@@ -45,6 +46,7 @@ const (
 	NAT      = "nat"
 	Peer     = "peer"
 	Internet = "internet"
+	LB       = "lb" // load balancers, whose rules package lb writes
 )
 
 // Addresses that are the same in every simulated VPC.
@@ -82,7 +84,7 @@ func New(name string, log *slog.Logger) *Fabric {
 }
 
 // Space returns the network namespace of a place: a node's name or one of
-// Router, IGW, NAT, Peer and Internet.
+// Router, IGW, NAT, Peer, Internet and LB.
 func (f *Fabric) Space(place string) string { return SpaceName(f.name, place) }
 
 // SpaceName is Space without a Fabric at hand.

@@ -24,6 +24,10 @@ const (
 	tableIGW  = 1
 	tableNAT  = 2
 	tableNone = 3 // black holes, for every packet that has no mark
+	// tableLB leads to the load balancers, before the main table: for replies
+	// to clients whose addresses they have kept.
+	tableLB = 4
+	lbRule  = 100
 	// pathRule comes after the main table (32766), which has all of the VPC,
 	// and falls through for everything else.
 	pathRule = 40000
@@ -56,6 +60,8 @@ var (
 	toPeer     = newTrunk(Router, "peer", Peer, "eth0", "169.254.172.8", mtuVPC)
 	natToIGW   = newTrunk(NAT, "igw", IGW, "nat", "169.254.172.12", mtuInternet)
 	toInternet = newTrunk(IGW, "inet", Internet, "eth0", "169.254.172.16", mtuInternet)
+
+	toLB = newTrunk(Router, "lb", LB, "eth0", "169.254.172.20", mtuVPC)
 
 	internet4 = netip.MustParsePrefix("203.0.113.0/24")
 	internet6 = netip.MustParsePrefix("2001:db8:ec2::/64")
@@ -103,6 +109,15 @@ var proxying = []namespace.Sysctl{
 	{Key: "net/ipv4/conf/default/proxy_arp", Value: "1"},
 }
 
+// idle are the lengths after which a network load balancer forgets a silent
+// flow (AWS: TCP 350 s, UDP 120 s); it takes up none in the middle.
+var idle = []namespace.Sysctl{
+	{Key: "net/netfilter/nf_conntrack_tcp_timeout_established", Value: "350"},
+	{Key: "net/netfilter/nf_conntrack_udp_timeout", Value: "120"},
+	{Key: "net/netfilter/nf_conntrack_udp_timeout_stream", Value: "120"},
+	{Key: "net/netfilter/nf_conntrack_tcp_loose", Value: "0"},
+}
+
 // silent is for hosts: no address autoconfiguration chatter.
 var silent = []namespace.Sysctl{
 	{Key: "net/ipv4/conf/all/rp_filter", Value: "0"},
@@ -126,12 +141,13 @@ func (f *Fabric) Create(ctx context.Context) error {
 		{NAT, [][]namespace.Sysctl{forwarding}},
 		{Peer, [][]namespace.Sysctl{silent}},
 		{Internet, [][]namespace.Sysctl{silent}},
+		{LB, [][]namespace.Sysctl{forwarding, idle}},
 	} {
 		if err := f.createSpace(p.place, p.sysctls...); err != nil {
 			return err
 		}
 	}
-	for _, t := range []trunk{toIGW, toNAT, toPeer, natToIGW, toInternet} {
+	for _, t := range []trunk{toIGW, toNAT, toPeer, natToIGW, toInternet, toLB} {
 		if err := f.createTrunk(t); err != nil {
 			return fmt.Errorf("linking %s and %s: %w", t.a.place, t.b.place, err)
 		}
@@ -193,6 +209,7 @@ func (f *Fabric) addStatic() error {
 		routeTo(toInternet.a, internet4, toInternet.b),
 		routeTo(toInternet.a, internet6, toInternet.b),
 		address{Internet, toInternet.b.link, host(InternetAddr6)},
+		routeTo(toLB.b, anywhere4, toLB.a),
 	}
 	for _, a := range InternetAddrs {
 		objects = append(objects, address{Internet, toInternet.b.link, host(a)})
@@ -208,28 +225,29 @@ func (f *Fabric) addStatic() error {
 	return f.addPaths()
 }
 
-// addPaths adds the default routes that a subnet chooses from.
+// addPaths adds the default routes that a packet's mark chooses from.
 func (f *Fabric) addPaths() error {
 	h, err := f.handle(Router)
 	if err != nil {
 		return err
 	}
 	for _, p := range []struct {
-		table int
-		mark  uint32
-		route route
+		priority, table int
+		mark            uint32
+		route           route
 	}{
-		{tableIGW, tableIGW, routeTo(toIGW.a, anywhere4, toIGW.b)},
-		{tableIGW, tableIGW, routeTo(toIGW.a, anywhere6, toIGW.b)},
-		{tableNAT, tableNAT, routeTo(toNAT.a, anywhere4, toNAT.b)},
-		{tableNone, 0, route{place: Router, dst: anywhere4}},
-		{tableNone, 0, route{place: Router, dst: anywhere6}},
+		{lbRule, tableLB, tableLB, routeTo(toLB.a, anywhere4, toLB.b)},
+		{pathRule + 1, tableIGW, tableIGW, routeTo(toIGW.a, anywhere4, toIGW.b)},
+		{pathRule + 1, tableIGW, tableIGW, routeTo(toIGW.a, anywhere6, toIGW.b)},
+		{pathRule + 2, tableNAT, tableNAT, routeTo(toNAT.a, anywhere4, toNAT.b)},
+		{pathRule + 3, tableNone, 0, route{place: Router, dst: anywhere4}},
+		{pathRule + 3, tableNone, 0, route{place: Router, dst: anywhere6}},
 	} {
 		if err := f.addRoute(p.route, p.table); err != nil {
 			return fmt.Errorf("adding %s to table %d: %w", p.route, p.table, err)
 		}
 		rule := netlink.NewRule()
-		rule.Family, rule.Mark, rule.Table, rule.Priority = unix.AF_INET, p.mark, p.table, pathRule+p.table
+		rule.Family, rule.Mark, rule.Table, rule.Priority = unix.AF_INET, p.mark, p.table, p.priority
 		if p.route.dst.Addr().Is6() {
 			rule.Family = unix.AF_INET6
 		}

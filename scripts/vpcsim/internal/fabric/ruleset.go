@@ -23,6 +23,12 @@ const table = "vpcsim"
 // neighbour discovery and what else a host says under a link-local or no
 // address is no fault of an agent: it is let through or dropped uncounted.
 //
+// A load balancer that keeps a client's address sends packets from the client
+// to a target; the target's replies go back to the balancer, whatever address
+// they are for. So the router remembers the flows that come from balancers, for
+// as long as those do, and catches what goes the other way; the rest of the VPC
+// stays without connection tracking.
+//
 // The mark chooses the default route; the last chain is the internet
 // gateway's refusal of addresses without a public one, made here because here
 // it is still known which ENI sent the packet.
@@ -37,6 +43,12 @@ table inet vpcsim {
 	set sources6 { type ifname . ipv6_addr; flags interval; }
 	set associated { type ipv4_addr; }
 	map egress { type ifname : mark; }
+	set intercepted {
+		type ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service
+		flags dynamic, timeout
+		timeout 350s
+		size 1048576
+	}
 
 	chain wrong_mac { counter name iifname map @source_mac; drop; }
 	chain wrong_address { counter name iifname map @source_address; drop; }
@@ -49,6 +61,7 @@ table inet vpcsim {
 
 	chain source {
 		type filter hook prerouting priority raw; policy accept;
+		iifname "lb" meta mark set 1 accept
 		iifname { "lo", "igw", "nat", "peer" } accept
 		iifname . ether saddr != @macs jump wrong_mac
 		ip saddr 0.0.0.0 drop
@@ -56,6 +69,12 @@ table inet vpcsim {
 		iifname != @unchecked iifname . ip saddr != @sources4 jump wrong_address
 		iifname != @unchecked iifname . ip6 saddr != @sources6 jump wrong_address
 		meta mark set iifname map @egress
+	}
+
+	chain intercept {
+		type filter hook prerouting priority mangle; policy accept;
+		iifname "lb" update @intercepted { ip daddr . ip saddr . meta l4proto . th dport . th sport } accept
+		ip saddr . ip daddr . meta l4proto . th sport . th dport @intercepted meta mark set 4
 	}
 
 	chain igw {

@@ -109,7 +109,7 @@ func TestRootUntouched(t *testing.T) {
 		t.Errorf("the root namespace's routes changed:\n%s\n---\n%s", before, after)
 	}
 	spaces, err := namespace.Names(l.name + "-")
-	if err != nil || len(spaces) != 7 {
-		t.Errorf("namespaces: %v %v, want five places and two nodes", spaces, err)
+	if err != nil || len(spaces) != 8 {
+		t.Errorf("namespaces: %v %v, want six places and two nodes", spaces, err)
 	}
 }

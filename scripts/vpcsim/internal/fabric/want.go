@@ -22,6 +22,7 @@ func wanted(v vpc.View) (map[object]bool, error) {
 	w.blocks(v.CIDRs)
 	w.peer(v)
 	w.others(v)
+	w.balancers(v.Balancers)
 	for _, i := range v.Interfaces {
 		if !i.DevicePresent {
 			continue
@@ -129,9 +130,7 @@ func (w want) network(i vpc.InterfaceView) error {
 		w.owned(i, subnet, p)
 	}
 	for private, public := range i.Public {
-		w.element(Router, "associated", "", private)
-		w.element(IGW, "to_public", public.String(), private)
-		w.element(IGW, "to_private", private.String(), public)
+		w.public(private, public)
 	}
 	return nil
 }
@@ -163,6 +162,24 @@ func (w want) egress(e vpc.Egress, link string) {
 	case vpc.EgressNAT:
 		w.element(Router, "egress", fmt.Sprint(tableNAT), link)
 	}
+}
+
+// balancers delivers the addresses of load balancers to their place.
+func (w want) balancers(all []vpc.BalancerView) {
+	for _, b := range all {
+		w.add(address{LB, toLB.b.link, host(b.Address)})
+		w.add(routeTo(toLB.a, host(b.Address), toLB.b))
+		if b.Public.IsValid() {
+			w.public(b.Address, b.Public)
+		}
+	}
+}
+
+// public associates a private with a public address.
+func (w want) public(private, public netip.Addr) {
+	w.element(Router, "associated", "", private)
+	w.element(IGW, "to_public", public.String(), private)
+	w.element(IGW, "to_private", private.String(), public)
 }
 
 // gateway is the address at which the VPC's router answers in a subnet.

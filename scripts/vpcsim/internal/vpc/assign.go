@@ -39,7 +39,7 @@ func (m *Model) AssignPrivateIPAddresses(c Call, id string, ask Ask, reassign bo
 
 // target finds the ENI of an assignment and refuses asks it has no room for.
 func (m *Model) target(id string, v4, v6 Ask) (*record, *subnet, error) {
-	r, err := m.live(id)
+	r, err := m.yours(id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,7 +88,7 @@ func (m *Model) moveAway(a netip.Addr, c Call) {
 // ENI, all that are named or none.
 func (m *Model) UnassignPrivateIPAddresses(c Call, id string, addresses []netip.Addr, prefixes []netip.Prefix) error {
 	defer m.lock()()
-	r, err := m.live(id)
+	r, err := m.yours(id)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (m *Model) AssignIPv6Addresses(c Call, id string, ask Ask) ([]netip.Addr, [
 // that are named or none.
 func (m *Model) UnassignIPv6Addresses(c Call, id string, addresses []netip.Addr, prefixes []netip.Prefix) error {
 	defer m.lock()()
-	r, err := m.live(id)
+	r, err := m.yours(id)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ type AttachInput struct {
 // attachment is attaching; the guest sees the device later still.
 func (m *Model) AttachNetworkInterface(c Call, in AttachInput) (Attachment, error) {
 	defer m.lock()()
-	r, err := m.live(in.InterfaceID)
+	r, err := m.yours(in.InterfaceID)
 	if err != nil {
 		return Attachment{}, err
 	}

@@ -136,7 +136,7 @@ func (m *Model) replay(in CreateInput) (ENI, bool, error) {
 // addresses.
 func (m *Model) DeleteNetworkInterface(c Call, id string) error {
 	defer m.lock()()
-	r, err := m.live(id)
+	r, err := m.yours(id)
 	if err != nil {
 		return err
 	}

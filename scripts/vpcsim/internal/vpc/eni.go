@@ -37,6 +37,7 @@ type ENI struct {
 	Description        string
 	InterfaceType      string
 	RequesterID        string // access key of the creator
+	Managed            bool   // belongs to an AWS service, which alone changes it
 	Status             Status
 	Primary            netip.Addr
 	Secondary          []netip.Addr

@@ -100,10 +100,7 @@ func (m *Model) addNodes(nodes []topology.Node) error {
 		}
 		return 1
 	})
-	public := m.topo.VPC.PublicPool.Addr()
-	for range 10 { // the first ten stay free for hosts of the outside world
-		public = public.Next()
-	}
+	public := firstPublic(m.topo.VPC.PublicPool)
 	for _, n := range nodes {
 		if err := m.addNode(n, public); err != nil {
 			return fmt.Errorf("adding node %s: %w", n.Name, err)

@@ -34,7 +34,7 @@ func (in ModifyInput) attributes() int {
 // ModifyNetworkInterface changes one attribute of an ENI.
 func (m *Model) ModifyNetworkInterface(c Call, id string, in ModifyInput) error {
 	defer m.lock()()
-	r, err := m.live(id)
+	r, err := m.yours(id)
 	if err != nil {
 		return err
 	}

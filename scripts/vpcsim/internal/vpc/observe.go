@@ -80,5 +80,6 @@ func (m *Model) View() View {
 			Addresses: e.Addresses(), Prefixes: e.AllPrefixes(), Public: e.Public,
 		})
 	}
+	v.Balancers = m.balancers()
 	return v
 }

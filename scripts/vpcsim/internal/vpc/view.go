@@ -11,7 +11,8 @@ type View struct {
 	PeerCIDRs  []netip.Prefix // blocks of the peered VPC
 	Subnets    []SubnetView
 	Nodes      []NodeView      // instances that have not been terminated
-	Interfaces []InterfaceView // attached ENIs only
+	Interfaces []InterfaceView // ENIs attached to instances only
+	Balancers  []BalancerView  // ENIs of load balancers
 }
 
 // SubnetView is a subnet and the target of its default route.
@@ -41,6 +42,14 @@ const (
 type NodeView struct {
 	Name       string
 	InstanceID string
+}
+
+// BalancerView is the ENI of a load balancer in one subnet.
+type BalancerView struct {
+	ID      string
+	Subnet  string // subnet id
+	Address netip.Addr
+	Public  netip.Addr // zero if the balancer is internal
 }
 
 // InterfaceView is one ENI that is attached to an instance.
