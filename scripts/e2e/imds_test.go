@@ -51,8 +51,8 @@ func TestIMDSAway(t *testing.T) {
 }
 
 // TestIMDSAwayAtRestart loses the metadata service, and with it the credentials
-// for EC2, while the daemon restarts: pods keep their network, can be checked
-// and deleted, and more come when the service is back.
+// for EC2, while the daemon restarts: pods keep their network, can be checked,
+// deleted and added from what the node has, and more when the service is back.
 func TestIMDSAwayAtRestart(t *testing.T) {
 	t.Parallel()
 	s := raise(t, small)
@@ -60,8 +60,7 @@ func TestIMDSAwayAtRestart(t *testing.T) {
 	pods := s.addUntil(node, 1)
 	s.faults(outage)
 	s.must(node.Daemon().Kill())
-	_, err := node.StartIpamd()
-	s.must(err)
+	s.start("n1")
 	s.must(pods[0].Del(s.ctx))
 	s.within(6*time.Second, func() error {
 		if e := s.book(node)[pods[0].IP.String()]; e.State != "cooling" {
@@ -77,9 +76,12 @@ func TestIMDSAwayAtRestart(t *testing.T) {
 	last := pods[len(pods)-1]
 	s.shell(node, "ip rule del priority 1536 from "+last.IP.String())
 	s.within(2*time.Second, func() error { return last.Check(s.ctx) })
+	pods = append(pods, s.add(node, "late"))
 	s.must(s.lab.Control.ClearFaults(s.ctx))
-	s.must(node.AwaitReady(s.ctx))
-	s.reach(append(pods, s.add(node, "late"))...)
+	for i := range 3 {
+		pods = append(pods, s.add(node, fmt.Sprintf("later%d", i+1)))
+	}
+	s.reach(pods...)
 }
 
 // TestIMDSStale lets the metadata service show changes half a minute late,
