@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,11 +29,20 @@ import (
 
 // fakeBook holds what it was given.
 type fakeBook struct {
+	mu   sync.Mutex
 	held map[pool.Key]pool.Assignment
 	err  error
 }
 
+func (b *fakeBook) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
 func (b *fakeBook) Assign(_ context.Context, r allocator.Request) (pool.Assignment, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.err != nil {
 		return pool.Assignment{}, b.err
 	}
@@ -42,12 +52,16 @@ func (b *fakeBook) Assign(_ context.Context, r allocator.Request) (pool.Assignme
 }
 
 func (b *fakeBook) Release(_ context.Context, key pool.Key, _, _ string) (pool.Assignment, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	a, held := b.held[key]
 	delete(b.held, key)
 	return a, held, b.err
 }
 
 func (b *fakeBook) Assignments() []pool.Assignment {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var out []pool.Assignment
 	for _, a := range b.held {
 		out = append(out, a)
@@ -156,13 +170,13 @@ func TestFailuresCarryTheirReason(t *testing.T) {
 		{Cause: pool.CallFailed, Class: pool.Ambiguous}:    rpc.Reason_REASON_EC2_UNAVAILABLE,
 	} {
 		cause.Message = "because"
-		book.err = cause
+		book.fail(cause)
 		_, err := client.Assign(t.Context(), &rpc.AssignRequest{Attachment: attachment("c1")})
 		if code, got, text := reason(t, err); code != codes.ResourceExhausted || got != want || text != "because" {
 			t.Errorf("%+v: %s %s %q, want %s", cause, code, got, text, want)
 		}
 	}
-	book.err = errors.New("disk full")
+	book.fail(errors.New("disk full"))
 	_, err := client.Assign(t.Context(), &rpc.AssignRequest{Attachment: attachment("c1")})
 	if _, got, text := reason(t, err); got != rpc.Reason_REASON_STATE_NOT_WRITTEN || text != "disk full" {
 		t.Errorf("%s %q", got, text)
