@@ -94,7 +94,7 @@ func (n NodeNAT) nat() Table {
 	mark := append(n.returns("AWS CONNMARK CHAIN, VPC CIDR", "AWS CONNMARK CHAIN, EXCLUDED CIDR"),
 		Rule{Comment: commentConnmark, Target: SetConnmark(n.Mark)})
 	snat := append(n.returns(commentSNAT, commentSNAT+" EXCLUSION"),
-		Rule{NotOut: "vlan+", Comment: commentTranslate, Local: NotToLocal, Target: SNAT{n.PrimaryAddr, n.Randomize}})
+		Rule{Not: Not{Out: "vlan+"}, Comment: commentTranslate, Local: NotToLocal, Target: SNAT{n.PrimaryAddr, n.Randomize}})
 	return Table{
 		Name: "nat",
 		Base: []Base{

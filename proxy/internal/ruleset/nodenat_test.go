@@ -61,21 +61,25 @@ func TestRulesetGolden(t *testing.T) {
 			if err := node.Validate(); err != nil {
 				t.Fatal(err)
 			}
-			got := node.Ruleset().String()
-			file := filepath.Join("testdata", name+".iptables")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("rules differ (-want +got):\n%s", diff)
-			}
+			golden(t, name, node.Ruleset().String())
 		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".iptables")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("rules differ (-want +got):\n%s", diff)
 	}
 }
 

@@ -5,16 +5,30 @@ import (
 	"strings"
 )
 
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`)
+
 // quote writes a word as iptables-save does: in double quotes unless it is made
 // of plain characters, with a backslash before quotes and backslashes.
 func quote(s string) string {
 	if s != "" && strings.IndexFunc(s, special) < 0 {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`).Replace(s) + `"`
+	return `"` + escape.Replace(s) + `"`
 }
 
 func special(r rune) bool { return r <= ' ' || r == '"' || r == '\'' || r == '\\' }
+
+// quoteName writes a string of a rule, as a comment, as iptables-save does: it
+// takes fewer characters for plain than quote.
+func quoteName(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return `"` + escape.Replace(s) + `"`
+	}
+	return s
+}
 
 // split is quote's inverse for a line of words.
 func split(line string) ([]string, error) {

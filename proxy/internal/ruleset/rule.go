@@ -3,130 +3,102 @@ package ruleset
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
 // Rule is one rule: all conditions that are set must hold. Its text is that of
 // iptables-save.
 type Rule struct {
-	In      string // name of the link it came in by; a final + stands for any ending
-	NotOut  string // it must not leave by this link; same form
-	Dst     netip.Prefix
-	Comment string
-	Local   Local
-	Target  Target
+	Src, Dst netip.Prefix
+	In       string // name of the link it came in by; a final + stands for any ending
+	Not      Not
+	To       Port
+	Comment  string
+	Local    Local
+	Match    Match  // one further condition, or nil
+	Target   Target // nil only counts
 }
 
-// Local is a condition on the packet's destination.
+// Not are conditions that must not hold.
+type Not struct {
+	Src, Dst netip.Prefix
+	In, Out  string // names of links, as in Rule
+}
+
+// Port is a transport protocol, as "tcp", and a destination port; 0 is any.
+type Port struct {
+	Protocol string
+	Number   uint16
+}
+
+// Local is a condition on which of the packet's addresses are this node's.
 type Local int
 
 const (
-	// AnyDst accepts every destination.
+	// AnyDst accepts every packet.
 	AnyDst Local = iota
 	// ToLocalOnIn accepts an address of the link that the packet came in by.
 	ToLocalOnIn
 	// NotToLocal accepts what is no address of this node.
 	NotToLocal
+	// ToLocal accepts a destination that is an address of this node.
+	ToLocal
+	// FromLocal accepts a source that is an address of this node.
+	FromLocal
 )
 
-var localText = [...]string{"", " -m addrtype --dst-type LOCAL --limit-iface-in", " -m addrtype ! --dst-type LOCAL"}
+var localText = [...]string{
+	"",
+	" -m addrtype --dst-type LOCAL --limit-iface-in",
+	" -m addrtype ! --dst-type LOCAL",
+	" -m addrtype --dst-type LOCAL",
+	" -m addrtype --src-type LOCAL",
+}
 
 // String is the condition in iptables-save syntax, without the leading space.
 func (l Local) String() string { return strings.TrimSpace(localText[l]) }
 
-// Target is what a rule does: Jump, Return, SNAT, SetConnmark or RestoreMark.
-type Target interface {
-	fmt.Stringer
-	target()
-}
-
-// Jump goes on in a chain of the same table, and comes back at its end.
-type Jump string
-
-// Return leaves the chain.
-type Return struct{}
-
-// SNAT translates the connection's source.
-type SNAT struct {
-	To        netip.Addr
-	Randomize Randomize
-}
-
-// SetConnmark sets these bits in the connection's mark.
-type SetConnmark uint32
-
-// RestoreMark copies these bits from the connection's mark to the packet's.
-type RestoreMark uint32
-
-func (Jump) target()        {}
-func (Return) target()      {}
-func (SNAT) target()        {}
-func (SetConnmark) target() {}
-func (RestoreMark) target() {}
-
-func (j Jump) String() string { return string(j) }
-
-func (Return) String() string { return "RETURN" }
-
-func (s SNAT) String() string {
-	return "SNAT --to-source " + s.To.String() + randomizeFlag[s.Randomize]
-}
-
-func (m SetConnmark) String() string {
-	return fmt.Sprintf("CONNMARK --set-xmark %#x/%#x", uint32(m), uint32(m))
-}
-
-func (m RestoreMark) String() string {
-	return fmt.Sprintf("CONNMARK --restore-mark --nfmask %#x --ctmask %#x", uint32(m), uint32(m))
-}
-
-// Randomize is how SNAT picks source ports.
-type Randomize int
-
-const (
-	// PRNG takes a random port for every connection (--random-fully).
-	PRNG Randomize = iota
-	// HashRandom takes a port by a keyed hash of the flow (--random).
-	HashRandom
-	// Sequential keeps the port where it is free.
-	Sequential
-)
-
-var (
-	randomizeFlag = [...]string{" --random-fully", " --random", ""}
-	randomizeName = [...]string{"prng", "hashrandom", "none"}
-)
-
-// String is the value of AWS_VPC_K8S_CNI_RANDOMIZESNAT.
-func (r Randomize) String() string { return randomizeName[r] }
-
-// ParseRandomize reads the value of AWS_VPC_K8S_CNI_RANDOMIZESNAT.
-func ParseRandomize(s string) (Randomize, error) {
-	for i, name := range randomizeName {
-		if s == name {
-			return Randomize(i), nil
-		}
-	}
-	return 0, fmt.Errorf("port randomization %q: want prng, hashrandom or none", s)
-}
-
 // String is the rule as iptables-save writes it after the chain's name.
 func (r Rule) String() string {
 	var b strings.Builder
-	if r.Dst.IsValid() && r.Dst.Bits() > 0 {
-		fmt.Fprintf(&b, " -d %s", r.Dst)
+	block := func(option string, is, not netip.Prefix) {
+		if is.IsValid() && is.Bits() > 0 {
+			b.WriteString(option + is.String())
+		} else if not.IsValid() {
+			b.WriteString(" !" + option + not.String())
+		}
 	}
-	if r.In != "" {
-		fmt.Fprintf(&b, " -i %s", r.In)
+	link := func(option, is, not string) {
+		if is != "" {
+			b.WriteString(option + is)
+		} else if not != "" {
+			b.WriteString(" !" + option + not)
+		}
 	}
-	if r.NotOut != "" {
-		fmt.Fprintf(&b, " ! -o %s", r.NotOut)
+	block(" -s ", r.Src, r.Not.Src)
+	block(" -d ", r.Dst, r.Not.Dst)
+	link(" -i ", r.In, r.Not.In)
+	link(" -o ", "", r.Not.Out)
+	if r.To.Protocol != "" {
+		b.WriteString(" -p " + r.To.Protocol)
 	}
 	if r.Comment != "" {
-		fmt.Fprintf(&b, " -m comment --comment %s", quote(r.Comment))
+		b.WriteString(" -m comment --comment " + quoteName(r.Comment))
 	}
 	b.WriteString(localText[r.Local])
-	fmt.Fprintf(&b, " -j %s", r.Target)
+	if r.Match != nil {
+		b.WriteString(" " + r.Match.String())
+	}
+	if r.To.Protocol != "" {
+		b.WriteString(" -m " + r.To.Protocol)
+	}
+	if r.To.Number != 0 {
+		b.WriteString(" --dport " + strconv.Itoa(int(r.To.Number)))
+	}
+	if r.Target != nil {
+		b.WriteString(" -j " + r.Target.String())
+	}
 	return b.String()[1:]
 }
 

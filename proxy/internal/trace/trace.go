@@ -209,7 +209,7 @@ func (w *walk) jump(t ruleset.Table, chain string) (ended bool, err error) {
 }
 
 func (w *walk) matches(r ruleset.Rule) bool {
-	if r.In != "" && !matchLink(r.In, w.in) || r.NotOut != "" && matchLink(r.NotOut, w.out) {
+	if r.In != "" && !matchLink(r.In, w.in) || r.Not.Out != "" && matchLink(r.Not.Out, w.out) {
 		return false
 	}
 	if r.Dst.IsValid() && !r.Dst.Contains(w.dst) {

@@ -1,0 +1,48 @@
+package ruleset
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+
+	"github.com/causeway-cni/causeway/proxy/service"
+)
+
+// Chains that every service shares. kubeServices and kubeNodePorts exist in nat
+// and in filter, with different content.
+const (
+	kubeServices      = "KUBE-SERVICES"
+	kubeNodePorts     = "KUBE-NODEPORTS"
+	kubePostrouting   = "KUBE-POSTROUTING"
+	kubeMarkMasq      = "KUBE-MARK-MASQ"
+	kubeExternal      = "KUBE-EXTERNAL-SERVICES"
+	kubeForward       = "KUBE-FORWARD"
+	kubeProxyFirewall = "KUBE-PROXY-FIREWALL"
+	kubeFirewall      = "KUBE-FIREWALL"
+)
+
+// chainNames are the chains of one service-port.
+type chainNames struct {
+	cluster, local     string // balance over endpoints, by policy
+	external, firewall string // what comes to external front ends; to restricted ones
+	endpoint           func(service.Target) string
+}
+
+// namesOf names chains as kube-proxy does: a hash of the service-port's name
+// and protocol, and of the endpoint, of 80 bits in base 32.
+func namesOf(n service.PortName) chainNames {
+	id := n.String() + strings.ToLower(string(n.Protocol))
+	h := hash(id)
+	return chainNames{
+		cluster:  "KUBE-SVC-" + h,
+		local:    "KUBE-SVL-" + h,
+		external: "KUBE-EXT-" + h,
+		firewall: "KUBE-FW-" + h,
+		endpoint: func(t service.Target) string { return "KUBE-SEP-" + hash(id+t.String()) },
+	}
+}
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base32.StdEncoding.EncodeToString(sum[:])[:16]
+}
