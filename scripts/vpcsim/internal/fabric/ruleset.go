@@ -200,6 +200,13 @@ func value(e element) string {
 	return " : " + e.value
 }
 
+// LoadRules gives an nftables script to the kernel, in one transaction, in a
+// place whose rules are not the fabric's.
+func (f *Fabric) LoadRules(ctx context.Context, place, rules string) error {
+	_, err := f.nft(ctx, place, rules, "-f", "-")
+	return err
+}
+
 // nft runs the nft program inside a place and returns what it prints.
 func (f *Fabric) nft(ctx context.Context, place, input string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "nft", args...)

@@ -241,7 +241,8 @@ func (m *Model) mac() string {
 	}
 }
 
-// CallTime is how long a call of the EC2 action takes this time.
+// CallTime is how long a call of the EC2 action takes this time, or how long a
+// load balancer takes to know targets after RegisterTargets.
 func (m *Model) CallTime(action string) time.Duration {
 	defer m.lock()()
 	d := &m.topo.Delays
@@ -252,6 +253,8 @@ func (m *Model) CallTime(action string) time.Duration {
 		return d.AttachCall.Draw(m.rng)
 	case "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses", "AssignIpv6Addresses", "UnassignIpv6Addresses":
 		return d.Assign.Draw(m.rng)
+	case "RegisterTargets":
+		return d.Register.Draw(m.rng)
 	}
 	return 0
 }
