@@ -90,7 +90,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	rounds := &rounds{daemon: d}
+	rounds := &rounds{daemon: d, natWritten: make(chan struct{})}
 	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Pool: pool.Settings{
 		Limits: limits, MaxENIs: d.config.Pool.MaxENIs, CoolDown: d.config.Pool.CoolDown, Headroom: headroom,
 		ManageUntagged: d.config.Pool.ManageUntagged, InstanceID: identity.InstanceID,

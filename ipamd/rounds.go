@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type rounds struct {
 	daemon               *daemon
 	pool, node, nat      atomic.Pointer[loop.Loop]
 	nodeInPlace, natHere atomic.Bool
+	natWritten           chan struct{} // closed by the first success
 	all                  []*loop.Loop
 }
 
@@ -35,6 +37,7 @@ func wake(l *atomic.Pointer[loop.Loop]) {
 
 func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *vpc, nat *nat) {
 	server := r.daemon.server
+	written := sync.OnceFunc(func() { close(r.natWritten) })
 	r.pool.Store(r.add(loop.Settings{Name: "pool", Coalesce: 10 * time.Millisecond, Resync: time.Minute,
 		Pause: 500 * time.Millisecond, LongestPause: 15 * time.Second},
 		func(ctx context.Context) (time.Duration, error) {
@@ -52,7 +55,11 @@ func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *v
 	r.nat.Store(r.add(loop.Settings{Name: "NAT", Coalesce: 50 * time.Millisecond, Resync: 500 * time.Millisecond,
 		Pause: 200 * time.Millisecond, LongestPause: 5 * time.Second},
 		func(ctx context.Context) (time.Duration, error) {
-			return 0, r.report(&r.natHere, nat.Step(ctx))
+			err := nat.Step(ctx)
+			if err == nil {
+				written()
+			}
+			return 0, r.report(&r.natHere, err)
 		}))
 	r.add(loop.Settings{Name: "VPC blocks", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		func(ctx context.Context) (time.Duration, error) { return 0, vpc.Step(ctx, time.Now()) })
@@ -73,10 +80,30 @@ func (r *rounds) report(part *atomic.Bool, err error) error {
 	return err
 }
 
+// natGrace is how long the first EC2 calls wait for the first NAT rules. With
+// them the kernel begins to track connections, and takes those that exist for
+// new ones, which breaks them: better none that carries a change to EC2.
+const natGrace = 2 * time.Second
+
 func (r *rounds) start(ctx context.Context, tasks *errgroup.Group) {
 	for _, each := range r.all {
-		tasks.Go(func() error { return each.Run(ctx) })
+		tasks.Go(func() error {
+			if each == r.pool.Load() {
+				r.awaitNAT(ctx)
+			}
+			return each.Run(ctx)
+		})
 	}
 	tasks.Go(func() error { return kernel.Watch(ctx, r.wakeNode) })
 	tasks.Go(func() error { return kernel.WatchNetfilter(ctx, r.wakeNAT) })
+}
+
+func (r *rounds) awaitNAT(ctx context.Context) {
+	grace := time.NewTimer(natGrace)
+	defer grace.Stop()
+	select {
+	case <-r.natWritten:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
 }

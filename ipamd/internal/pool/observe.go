@@ -2,6 +2,7 @@ package pool
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -113,7 +114,7 @@ func same(a, b Action) bool {
 	if isCreate || both {
 		return isCreate && both && x.Token == y.Token
 	}
-	return eniOf(a) == eniOf(b)
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && eniOf(a) == eniOf(b)
 }
 
 // Applied books the result of an action that EC2 carried out.

@@ -15,7 +15,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	if !p.observed {
 		return nil
 	}
-	g := growth{Pool: p, now: now, waiting: waiting, devices: map[int]bool{}, busy: map[ENIID]bool{}, need: waiting + p.settings.Headroom}
+	g := growth{Pool: p, now: now, waiting: waiting, devices: map[int]bool{}, busy: map[block]bool{}, need: waiting + p.settings.Headroom}
 	g.reason = fmt.Sprintf("%d waiting, %d headroom", waiting, p.settings.Headroom)
 	for _, a := range p.flying {
 		g.countOn(a)
@@ -43,7 +43,7 @@ type growth struct {
 	need    int            // addresses still to be found
 	slots   int            // ENIs that the instance has or will have
 	devices map[int]bool   // device numbers taken
-	busy    map[ENIID]bool // ENIs with a call on its way
+	busy    map[block]bool // what a call is on its way for
 	coming  int            // further addresses that ENIs on their way have room for
 	asking  bool           // addresses are asked for, by a call on its way or planned
 	reason  string
@@ -52,7 +52,9 @@ type growth struct {
 
 // countOn takes a call that is on its way for done.
 func (g *growth) countOn(action Action) {
-	g.busy[eniOf(action)] = true
+	if b, ok := g.blockOf(action, Ambiguous); ok {
+		g.busy[b] = true
+	}
 	switch a := action.(type) {
 	case CreateENI:
 		g.need -= a.Addresses
@@ -93,14 +95,14 @@ func (g *growth) overdue(e *entry) bool { return !e.ready && g.now.Sub(e.since) 
 // finish brings an ENI of ours to where it should be: attached if it is
 // needed, and then deleted with the instance.
 func (g *growth) finish(e *entry) {
-	if e.Tags[TagInstance] != g.settings.InstanceID || e.missing || g.busy[e.ID] {
+	if e.Tags[TagInstance] != g.settings.InstanceID || e.missing {
 		return
 	}
 	switch {
-	case e.Status == Available:
+	case e.Status == Available && !g.busy[block{attach, string(e.ID)}]:
 		g.attachOrDelete(e)
 	case !e.Primary && !e.DeleteOnTermination && e.AttachmentID != "" && e.Status != Detaching:
-		if !g.blocked(block{protect, string(e.ID)}, g.now) {
+		if b := (block{protect, string(e.ID)}); !g.busy[b] && !g.blocked(b, g.now) {
 			g.actions = append(g.actions, ProtectENI{ENI: e.ID, AttachmentID: e.AttachmentID, Reason: "must not outlive the instance"})
 		}
 	}
@@ -162,11 +164,11 @@ func (g *growth) repeat() {
 
 // fill asks for more addresses on an ENI that has room.
 func (g *growth) fill(e *entry) {
-	if e.Status == Available || e.Status == Detaching || e.missing || g.busy[e.ID] || g.overdue(e) || !g.managed(e.ENI) {
+	if e.Status == Available || e.Status == Detaching || e.missing || g.busy[block{assign, string(e.ID)}] || g.overdue(e) || !g.managed(e.ENI) {
 		return
 	}
 	count := min(g.room(e), g.wanted(e.Subnet))
-	if count <= 0 || g.blocked(block{create, string(e.Subnet)}, g.now) {
+	if count <= 0 || g.full(e.Subnet) {
 		return
 	}
 	if before := g.blocks[block{assign, string(e.ID)}]; before.until.After(g.now) {
@@ -187,6 +189,12 @@ func (g *growth) wanted(subnet SubnetID) int {
 		return g.need
 	}
 	return min(1, g.need-g.settings.Headroom)
+}
+
+// full says that a subnet had not one address for us a moment ago.
+func (g *growth) full(subnet SubnetID) bool {
+	b := block{create, string(subnet)}
+	return g.blocked(b, g.now) && g.blocks[b].failure.Class == SubnetFull
 }
 
 func (g *growth) isScarce(subnet SubnetID) bool { return g.scarce[subnet].After(g.now) }

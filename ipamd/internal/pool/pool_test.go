@@ -294,3 +294,36 @@ func TestRoomOnItsWayIsWaitedFor(t *testing.T) {
 	p.Applied(attach[0], Result{AttachmentID: "eni-attach-1"}, t0)
 	want(t, plan(p, 2, t0), "assign 2 addresses to eni-1 (2 waiting, 1 headroom)")
 }
+
+// Two calls on one ENI are two calls: the end of one leaves the other on its way.
+func TestCallsOnOneENIAreToldApart(t *testing.T) {
+	unprotected := eni(1, 0)
+	unprotected.DeleteOnTermination = false
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 3), unprotected}, true, t0)
+	ready(p, 0, 1)
+	for _, n := range []string{"a", "b", "c"} {
+		p.Assign(request(n), t0)
+	}
+	actions := p.Plan(1, t0)
+	for _, a := range actions {
+		p.Start(a)
+	}
+	want(t, plan(p, 1, t0))
+	p.Applied(actions[0], Result{}, t0) // DeleteOnTermination is set
+	want(t, plan(p, 1, t0))
+}
+
+// A CreateNetworkInterface that is throttled does not keep ENIs with room from
+// being asked; a subnet without an address does.
+func TestOnlyAFullSubnetStopsAllCalls(t *testing.T) {
+	for class, asked := range map[Class][]string{
+		Throttled:  {"assign 2 addresses to eni-0 (1 waiting, 1 headroom)"},
+		SubnetFull: nil,
+	} {
+		p := New(settings)
+		p.Observe([]ENI{eni(0, 0)}, true, t0)
+		p.Failed(CreateENI{Subnet: "subnet-1", Addresses: 1}, &Failure{Class: class, Err: fmt.Errorf("no")}, t0)
+		want(t, plan(p, 1, t0), asked...)
+	}
+}
