@@ -1,17 +1,16 @@
 // Package trace walks packets through rules as values and says what becomes of
 // them: which link they leave by, what is translated, and why.
 //
-// It knows the hooks that a forwarded packet meets, connection tracking, and
-// the routing of a node (rules 512, 1024 and 1536). It sends nothing and reads
-// no kernel. What it does not know it refuses to guess: a rule-set whose jumps
-// lead nowhere is an error.
+// It knows the hooks that a packet meets on its way in, through and out of a
+// node, connection tracking, and the routing of a node (rules 512, 1024 and
+// 1536). Built-in chains accept what no rule decides. It sends nothing and
+// reads no kernel. What it does not know it refuses to guess: a rule-set whose
+// jumps lead nowhere is an error.
 package trace
 
 import (
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 )
@@ -24,211 +23,122 @@ type Pod struct {
 
 // Node is all that decides a packet's way.
 type Node struct {
+	// Rules may have a table several times: its rules come in that order.
 	Rules   ruleset.Ruleset
 	Mark    uint32                // selects the main table (rule 1024)
 	Primary string                // link of the main table's default route
 	Local   map[netip.Addr]string // the node's own addresses, with their links
 	Pods    map[netip.Addr]Pod
-	// DNAT stands for the service chains, which come before ours: addresses
-	// that they translate, with the endpoint chosen.
-	DNAT map[netip.Addr]netip.Addr
+	// Lists are the sources that rules have seen, by the list's name. A nil map
+	// remembers nothing. Time is the caller's to play, by deleting.
+	Lists map[string]map[netip.Addr]bool
 }
 
 // Packet is a packet as it comes in.
 type Packet struct {
-	In       string // link
+	In       string // link; "" if a process of the node sends it
 	Src, Dst netip.Addr
+	Protocol string // as "tcp"; "" if it does not matter
+	Port     uint16 // destination; 0 if it does not matter
 }
+
+// Where a packet may end up, besides links.
+const (
+	Local    = "local"    // a process of the node has it
+	Dropped  = "dropped"  // without a word
+	Rejected = "rejected" // with an answer
+)
 
 // Fate is what becomes of a packet.
 type Fate struct {
-	Out      string // link that it leaves by; "local" if it stays
+	Out      string // link that it leaves by, or Local, Dropped or Rejected
 	Src, Dst netip.Addr
+	Port     uint16   // destination; 0 if it does not matter
 	Marked   bool     // routed by the main table because of the mark
 	Path     []string // rules that held, as "table chain: rule"
 }
 
 // String is the fate without its path.
 func (f Fate) String() string {
-	mark := ""
+	if f.Out == Dropped || f.Out == Rejected {
+		return f.Out
+	}
+	to, mark := f.Dst.String(), ""
+	if f.Port != 0 {
+		to = netip.AddrPortFrom(f.Dst, f.Port).String()
+	}
 	if f.Marked {
 		mark = " marked"
 	}
-	return fmt.Sprintf("%s -> %s by %s%s", f.Src, f.Dst, f.Out, mark)
+	return fmt.Sprintf("%s -> %s by %s%s", f.Src, to, f.Out, mark)
 }
 
 // Conn is a connection as conntrack keeps it.
 type Conn struct {
 	node     Node
-	src, dst netip.Addr // as the first packet came in
-	snat     netip.Addr // zero if not translated
-	endpoint netip.Addr // dst, or what DNAT made of it
+	first    Packet
+	snat     netip.Addr     // zero if not translated
+	endpoint netip.AddrPort // the destination, or what DNAT made of it
+	dnat     bool
 	mark     uint32
 }
 
-// Open follows the first packet of a connection.
+// Open follows the first packet of a connection. Where rules leave it to
+// chance, each holds that can.
 func (n Node) Open(p Packet) (*Conn, Fate, error) {
-	c := &Conn{node: n, src: p.Src, dst: p.Dst, endpoint: p.Dst}
-	w := walk{conn: c, in: p.In, src: p.Src, dst: p.Dst}
-	if err := w.chain("mangle", "PREROUTING"); err != nil {
-		return nil, Fate{}, err
+	return n.open(p, &luck{})
+}
+
+// Fates are all that can become of the first packet of a connection, in the
+// order of the rules that leave it to chance. They must not have memory.
+func (n Node) Fates(p Packet) ([]Fate, error) {
+	n.Lists = nil
+	var all []Fate
+	for l := (&luck{}); ; {
+		_, fate, err := n.open(p, l)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, fate)
+		if !l.next() {
+			return all, nil
+		}
 	}
-	if endpoint, ok := n.DNAT[p.Dst]; ok {
-		c.endpoint, w.dst = endpoint, endpoint
-		w.path = append(w.path, fmt.Sprintf("nat KUBE-SERVICES: DNAT to %s", endpoint))
-	} else if err := w.chain("nat", "PREROUTING"); err != nil {
-		return nil, Fate{}, err
-	}
-	fate := w.route()
-	if fate.Out == "local" {
-		return c, fate, nil
-	}
-	if err := w.chain("nat", "POSTROUTING"); err != nil {
-		return nil, Fate{}, err
-	}
-	if c.snat.IsValid() {
-		fate.Src = c.snat
-	}
-	fate.Path = w.path
-	return c, fate, nil
+}
+
+func (n Node) open(p Packet, l *luck) (*Conn, Fate, error) {
+	c := &Conn{node: n, first: p, endpoint: netip.AddrPortFrom(p.Dst, p.Port)}
+	w := c.walk(p.In, p.Src, p.Dst, "NEW")
+	w.luck = l
+	err := w.first()
+	return c, w.fate(), err
 }
 
 // Next follows a later packet in the direction of the first.
 func (c *Conn) Next(in string) (Fate, error) {
-	return c.later(in, c.src, c.dst, c.endpoint, c.snat)
+	w := c.walk(in, c.first.Src, c.first.Dst, "ESTABLISHED")
+	err := w.later(c.endpoint.Addr(), c.snat)
+	f := w.fate()
+	f.Port = c.endpoint.Port()
+	return f, err
 }
 
 // Reply follows a packet of the answer, which comes in by a link. Its
 // destination is restored before routing, its source after.
 func (c *Conn) Reply(in string) (Fate, error) {
-	from, to := c.endpoint, c.src
+	to, restored := c.first.Src, netip.Addr{}
 	if c.snat.IsValid() {
 		to = c.snat
 	}
-	restored := netip.Addr{}
-	if c.endpoint != c.dst {
-		restored = c.dst
+	if c.dnat {
+		restored = c.first.Dst
 	}
-	return c.later(in, from, to, c.src, restored)
+	w := c.walk(in, c.endpoint.Addr(), to, "ESTABLISHED")
+	w.port = 0 // the client's own, which no rule asks for
+	err := w.later(c.first.Src, restored)
+	return w.fate(), err
 }
 
-// later follows a packet of a known connection: it meets no rule of nat.
-func (c *Conn) later(in string, src, dst, newDst, newSrc netip.Addr) (Fate, error) {
-	w := walk{conn: c, in: in, src: src, dst: dst}
-	if err := w.chain("mangle", "PREROUTING"); err != nil {
-		return Fate{}, err
-	}
-	w.dst = newDst
-	fate := w.route()
-	if newSrc.IsValid() {
-		fate.Src = newSrc
-	}
-	return fate, nil
-}
-
-// walk is a packet on its way.
-type walk struct {
-	conn     *Conn
-	in, out  string
-	src, dst netip.Addr
-	mark     uint32
-	path     []string
-}
-
-// route applies the node's routing rules, in their order.
-func (w *walk) route() Fate {
-	n := w.conn.node
-	fate := Fate{Src: w.src, Dst: w.dst, Path: w.path}
-	toPod, isToPod := n.Pods[w.dst]
-	fromPod, isFromPod := n.Pods[w.src]
-	switch {
-	case n.Local[w.dst] != "":
-		fate.Out = "local"
-	case isToPod:
-		fate.Out = toPod.Veth
-	case w.mark&n.Mark != 0:
-		fate.Out, fate.Marked = n.Primary, true
-	case isFromPod:
-		fate.Out = fromPod.ENI
-	default:
-		fate.Out = n.Primary
-	}
-	w.out = fate.Out
-	return fate
-}
-
-// chain runs a built-in chain.
-func (w *walk) chain(table, name string) error {
-	i := slices.IndexFunc(w.conn.node.Rules, func(t ruleset.Table) bool { return t.Name == table })
-	if i < 0 {
-		return nil
-	}
-	t := w.conn.node.Rules[i]
-	for _, b := range t.Base {
-		if b.Chain == name {
-			_, err := w.rules(t, name, b.Rules)
-			return err
-		}
-	}
-	return nil
-}
-
-// rules runs a chain's rules and says whether one of them ended the hook.
-func (w *walk) rules(t ruleset.Table, chain string, rules []ruleset.Rule) (ended bool, err error) {
-	for _, r := range rules {
-		if !w.matches(r) {
-			continue
-		}
-		w.path = append(w.path, fmt.Sprintf("%s %s: %s", t.Name, chain, r))
-		switch target := r.Target.(type) {
-		case ruleset.Return:
-			return false, nil
-		case ruleset.SetConnmark:
-			w.conn.mark |= uint32(target)
-		case ruleset.RestoreMark:
-			w.mark = w.mark&^uint32(target) | w.conn.mark&uint32(target)
-		case ruleset.SNAT:
-			w.conn.snat = target.To
-			return true, nil
-		case ruleset.Jump:
-			ended, err := w.jump(t, string(target))
-			if ended || err != nil {
-				return ended, err
-			}
-		}
-	}
-	return false, nil
-}
-
-func (w *walk) jump(t ruleset.Table, chain string) (ended bool, err error) {
-	i := slices.IndexFunc(t.Chains, func(c ruleset.Chain) bool { return c.Name == chain })
-	if i < 0 {
-		return false, fmt.Errorf("table %s: a jump to %s, which does not exist", t.Name, chain)
-	}
-	return w.rules(t, chain, t.Chains[i].Rules)
-}
-
-func (w *walk) matches(r ruleset.Rule) bool {
-	if r.In != "" && !matchLink(r.In, w.in) || r.Not.Out != "" && matchLink(r.Not.Out, w.out) {
-		return false
-	}
-	if r.Dst.IsValid() && !r.Dst.Contains(w.dst) {
-		return false
-	}
-	link, local := w.conn.node.Local[w.dst]
-	switch r.Local {
-	case ruleset.ToLocalOnIn:
-		return local && link == w.in
-	case ruleset.NotToLocal:
-		return !local
-	}
-	return true
-}
-
-// matchLink holds a link's name against a pattern that may end in +.
-func matchLink(pattern, link string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, "+"); ok {
-		return strings.HasPrefix(link, prefix)
-	}
-	return pattern == link
+func (c *Conn) walk(in string, src, dst netip.Addr, state string) *walk {
+	return &walk{conn: c, in: in, src: src, dst: dst, port: c.first.Port, state: state, luck: &luck{}}
 }

@@ -17,12 +17,12 @@ const (
 	second  = "100.64.0.9"   // in the second block of the VPC
 	peered  = "10.1.0.9"     // in an excluded block
 	outside = "203.0.113.9"
-	service = "10.100.0.1" // a ClusterIP; DNAT to far
+	vip     = "10.100.0.1" // a ClusterIP
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-func testNode(edit func(*ruleset.NodeNAT), services map[netip.Addr]netip.Addr) Node {
+func testNode(edit func(*ruleset.NodeNAT)) Node {
 	nat := ruleset.NodeNAT{
 		PrimaryLink: "eth0",
 		PrimaryAddr: addr(node0),
@@ -39,7 +39,6 @@ func testNode(edit func(*ruleset.NodeNAT), services map[netip.Addr]netip.Addr) N
 		Primary: "eth0",
 		Local:   map[netip.Addr]string{addr(node0): "eth0", addr(node1): "eth1"},
 		Pods:    map[netip.Addr]Pod{addr(pod1): {"eni1", "eth0"}, addr(pod2): {"eni2", "eth1"}},
-		DNAT:    services,
 	}
 }
 
@@ -52,39 +51,33 @@ func noNodePorts(n *ruleset.NodeNAT) { n.NodePorts = false }
 // TestWalks holds every walk of a connection's packets: the first, a later
 // one, and the answer.
 func TestWalks(t *testing.T) {
-	nodePort := func(to string) map[netip.Addr]netip.Addr { return map[netip.Addr]netip.Addr{addr(node0): addr(to)} }
 	tests := []struct {
 		walk      string
 		edit      func(*ruleset.NodeNAT)
-		services  map[netip.Addr]netip.Addr
 		in        string
 		src, dst  string
 		open      string
 		replyFrom string // link that the answer comes in by
 		reply     string
 	}{
-		{"W01 pod to pod, one ENI", asIs, nil, "eni1", pod1, pod2, pod1 + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + pod1 + " by eni1"},
-		{"W03 primary to another node", asIs, nil, "eni1", pod1, far, pod1 + " -> " + far + " by eth0", "eth0", far + " -> " + pod1 + " by eni1"},
-		{"W04 in by the secondary ENI", asIs, nil, "eth1", far, pod2, far + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + far + " by eth1"},
-		{"W05 secondary to another node", asIs, nil, "eni2", pod2, far, pod2 + " -> " + far + " by eth1", "eth1", far + " -> " + pod2 + " by eni2"},
-		{"W07 pod to its node", asIs, nil, "eni2", pod2, node0, pod2 + " -> " + node0 + " by local", "", ""},
-		{"W09 primary to outside", asIs, nil, "eni1", pod1, outside, node0 + " -> " + outside + " by eth0 marked", "eth0", outside + " -> " + pod1 + " by eni1"},
-		{"W09 secondary to outside", asIs, nil, "eni2", pod2, outside, node0 + " -> " + outside + " by eth0 marked", "eth0", outside + " -> " + pod2 + " by eni2"},
-		{"W09 without node ports", noNodePorts, nil, "eni2", pod2, outside, node0 + " -> " + outside + " by eth0 marked", "eth0", outside + " -> " + pod2 + " by eni2"},
-		{"W10 external SNAT, secondary", external, nil, "eni2", pod2, outside, pod2 + " -> " + outside + " by eth1", "eth1", outside + " -> " + pod2 + " by eni2"},
-		{"W11 excluded", asIs, nil, "eni2", pod2, peered, pod2 + " -> " + peered + " by eth1", "eth1", peered + " -> " + pod2 + " by eni2"},
-		{"W12 second block", asIs, nil, "eni2", pod2, second, pod2 + " -> " + second + " by eth1", "eth1", second + " -> " + pod2 + " by eni2"},
-		{"W13 secondary to ClusterIP", asIs, map[netip.Addr]netip.Addr{addr(service): addr(far)}, "eni2", pod2, service, pod2 + " -> " + far + " by eth1", "eth1", service + " -> " + pod2 + " by eni2"},
-		{"W16 node port, endpoint on the primary", asIs, nodePort(pod1), "eth0", outside, node0, outside + " -> " + pod1 + " by eni1", "eni1", node0 + " -> " + outside + " by eth0 marked"},
-		{"W16 node port, endpoint on the secondary", asIs, nodePort(pod2), "eth0", outside, node0, outside + " -> " + pod2 + " by eni2", "eni2", node0 + " -> " + outside + " by eth0 marked"},
-		{"W16 node port with external SNAT", external, nodePort(pod2), "eth0", outside, node0, outside + " -> " + pod2 + " by eni2", "eni2", node0 + " -> " + outside + " by eth0 marked"},
-		{"W21 straight to a pod on the secondary", asIs, nil, "eth1", outside, pod2, outside + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + outside + " by eth1"},
-		{"W21 with external SNAT", external, nil, "eth1", outside, pod2, outside + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + outside + " by eth1"},
+		{"W01 pod to pod, one ENI", asIs, "eni1", pod1, pod2, pod1 + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + pod1 + " by eni1"},
+		{"W03 primary to another node", asIs, "eni1", pod1, far, pod1 + " -> " + far + " by eth0", "eth0", far + " -> " + pod1 + " by eni1"},
+		{"W04 in by the secondary ENI", asIs, "eth1", far, pod2, far + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + far + " by eth1"},
+		{"W05 secondary to another node", asIs, "eni2", pod2, far, pod2 + " -> " + far + " by eth1", "eth1", far + " -> " + pod2 + " by eni2"},
+		{"W07 pod to its node", asIs, "eni2", pod2, node0, pod2 + " -> " + node0 + " by local", "", ""},
+		{"W09 primary to outside", asIs, "eni1", pod1, outside, node0 + " -> " + outside + " by eth0 marked", "eth0", outside + " -> " + pod1 + " by eni1"},
+		{"W09 secondary to outside", asIs, "eni2", pod2, outside, node0 + " -> " + outside + " by eth0 marked", "eth0", outside + " -> " + pod2 + " by eni2"},
+		{"W09 without node ports", noNodePorts, "eni2", pod2, outside, node0 + " -> " + outside + " by eth0 marked", "eth0", outside + " -> " + pod2 + " by eni2"},
+		{"W10 external SNAT, secondary", external, "eni2", pod2, outside, pod2 + " -> " + outside + " by eth1", "eth1", outside + " -> " + pod2 + " by eni2"},
+		{"W11 excluded", asIs, "eni2", pod2, peered, pod2 + " -> " + peered + " by eth1", "eth1", peered + " -> " + pod2 + " by eni2"},
+		{"W12 second block", asIs, "eni2", pod2, second, pod2 + " -> " + second + " by eth1", "eth1", second + " -> " + pod2 + " by eni2"},
+		{"W21 straight to a pod on the secondary", asIs, "eth1", outside, pod2, outside + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + outside + " by eth1"},
+		{"W21 with external SNAT", external, "eth1", outside, pod2, outside + " -> " + pod2 + " by eni2", "eni2", pod2 + " -> " + outside + " by eth1"},
 	}
 	for _, test := range tests {
 		t.Run(test.walk, func(t *testing.T) {
-			n := testNode(test.edit, test.services)
-			conn, first, err := n.Open(Packet{test.in, addr(test.src), addr(test.dst)})
+			n := testNode(test.edit)
+			conn, first, err := n.Open(Packet{In: test.in, Src: addr(test.src), Dst: addr(test.dst)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,15 +111,15 @@ func check(t *testing.T, name string, got Fate, want string) {
 // TestMarkBeforeServices shows why our jump must come behind KUBE-SERVICES:
 // without the service's DNAT, the address lies outside of the VPC.
 func TestMarkBeforeServices(t *testing.T) {
-	_, fate, err := testNode(asIs, nil).Open(Packet{"eni2", addr(pod2), addr(service)})
+	_, fate, err := testNode(asIs).Open(Packet{In: "eni2", Src: addr(pod2), Dst: addr(vip)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	check(t, "service address without DNAT", fate, node0+" -> "+service+" by eth0 marked")
+	check(t, "service address without DNAT", fate, node0+" -> "+vip+" by eth0 marked")
 }
 
 func TestPathNamesRules(t *testing.T) {
-	_, fate, err := testNode(asIs, nil).Open(Packet{"eni2", addr(pod2), addr(outside)})
+	_, fate, err := testNode(asIs).Open(Packet{In: "eni2", Src: addr(pod2), Dst: addr(outside)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,9 +136,9 @@ func TestPathNamesRules(t *testing.T) {
 }
 
 func TestJumpToNowhere(t *testing.T) {
-	n := testNode(asIs, nil)
+	n := testNode(asIs)
 	n.Rules[1].Chains = nil
-	if _, _, err := n.Open(Packet{"eni2", addr(pod2), addr(outside)}); err == nil {
+	if _, _, err := n.Open(Packet{In: "eni2", Src: addr(pod2), Dst: addr(outside)}); err == nil {
 		t.Error("a jump to a chain that does not exist was followed")
 	}
 }
