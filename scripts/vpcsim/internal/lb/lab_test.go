@@ -267,7 +267,7 @@ func (l *lab) await(name string, want ...string) {
 
 func (l *lab) states(name string) (out []string) {
 	l.Helper()
-	targets, err := l.Health(name)
+	targets, err := l.Health(l.Context(), name)
 	if err != nil {
 		l.Fatal(err)
 	}

@@ -224,14 +224,26 @@ func (b *Balancers) List() []control.BalancerStatus {
 }
 
 // Health returns the targets of a balancer, or of all if the name is empty.
-func (b *Balancers) Health(name string) ([]control.TargetHealth, error) {
+// What it tells is in force: a target that is healthy gets flows.
+func (b *Balancers) Health(ctx context.Context, name string) ([]control.TargetHealth, error) {
+	out, err := b.health(name)
+	if err == nil {
+		err = b.load(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the health of targets: %w", err)
+	}
+	return out, nil
+}
+
+func (b *Balancers) health(name string) ([]control.TargetHealth, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	chosen := b.sorted()
 	if name != "" {
 		lb, err := b.find(name)
 		if err != nil {
-			return nil, fmt.Errorf("reading the health of targets: %w", err)
+			return nil, err
 		}
 		chosen = []*balancer{lb}
 	}
