@@ -15,6 +15,7 @@ var pure = []string{
 	"./ipamd/internal/pool",
 	"./proxy/internal/ruleset",
 	"./proxy/internal/trace",
+	"./proxy/service",
 }
 
 // effects are standard packages that act, wait or share.
