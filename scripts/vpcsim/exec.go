@@ -14,7 +14,7 @@ import (
 )
 
 // places are what exec can enter besides nodes.
-var places = []string{fabric.Internet, fabric.Peer, fabric.Router, fabric.IGW, fabric.NAT}
+var places = []string{fabric.Internet, fabric.Peer, fabric.Router, fabric.IGW, fabric.NAT, fabric.LB}
 
 func newExec(s *simulatorFlag) *cobra.Command {
 	cmd := &cobra.Command{

@@ -61,6 +61,7 @@ Around the nodes there are
   igw, nat  internet and NAT gateway
   internet  a host at 203.0.113.10 (.11, .12; 2001:db8:ec2::10)
   peer      a peered VPC's hosts at addresses 10 and 11 of each of its blocks
+  lb        load balancers; see "vpcsim lb"
 Hosts in internet and peer answer "vpcsim probe" on ports 7 and 80.
 
 The machine's own network is left alone: no address, route or interface there.`
@@ -69,6 +70,7 @@ const example = `  vpcsim up
   vpcsim status
   vpcsim exec n1 -- ip addr
   vpcsim exec n1 -- vpcsim probe tcp 203.0.113.10:80
+  vpcsim lb create web --listen TCP:80=30080 --target n1 --target n2
   vpcsim drops
   vpcsim down`
 
@@ -85,7 +87,7 @@ func newRoot() *cobra.Command {
 	s := &simulatorFlag{}
 	root.PersistentFlags().StringVar(&s.name, "name", "vpcsim", "name of the simulator; several can run side by side")
 	root.AddCommand(newUp(s), newDown(s), newStatus(s), newExec(s), newFault(s), newDrops(s),
-		newCIDR(s), newEgress(s), newSubnet(s), newTerminate(s), newEcho(), newProbe(), newDaemon(), newNodeInit(), newBecome())
+		newCIDR(s), newEgress(s), newSubnet(s), newLB(s), newTerminate(s), newEcho(), newProbe(), newDaemon(), newNodeInit(), newBecome())
 	return root
 }
 

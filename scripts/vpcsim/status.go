@@ -37,7 +37,7 @@ func newStatus(s *simulatorFlag) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show nodes, interfaces and subnets",
+		Short: "Show nodes, interfaces, subnets and load balancers",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := s.client()
@@ -105,6 +105,10 @@ func (s status) print(out io.Writer) error {
 	}
 	for _, i := range s.Detached {
 		fmt.Fprintf(w, "-\t-\t%s\t%s\t%s\t%s\t%s\t\n", i.ID, i.MAC, i.Subnet, i.Status, brief(i))
+	}
+	if len(s.LoadBalancers) > 0 {
+		fmt.Fprintln(w)
+		printBalancers(w, s.LoadBalancers)
 	}
 	fmt.Fprintln(w, "\nENVIRONMENT")
 	for _, n := range s.Nodes {

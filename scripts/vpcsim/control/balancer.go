@@ -15,6 +15,12 @@ type LoadBalancer = topology.LoadBalancer
 // Target is a member of a target group.
 type Target = topology.Target
 
+// Listener is a port that a load balancer listens on.
+type Listener = topology.Listener
+
+// TargetGroup is a set of targets and how they are checked.
+type TargetGroup = topology.TargetGroup
+
 // BalancerStatus is a load balancer and where it is reached.
 type BalancerStatus struct {
 	LoadBalancer

@@ -34,13 +34,14 @@ func ParseRules(data []byte) ([]Rule, error) { return fault.Parse(data) }
 
 // Status is the whole simulator at one moment.
 type Status struct {
-	Seed    uint64         `json:"seed"`
-	Region  string         `json:"region"`
-	VPCID   string         `json:"vpcID"`
-	CIDRs   []netip.Prefix `json:"cidrs"`
-	Subnets []SubnetStatus `json:"subnets"`
-	Nodes   []NodeStatus   `json:"nodes"`
-	// Detached are ENIs without an attachment.
+	Seed          uint64           `json:"seed"`
+	Region        string           `json:"region"`
+	VPCID         string           `json:"vpcID"`
+	CIDRs         []netip.Prefix   `json:"cidrs"`
+	Subnets       []SubnetStatus   `json:"subnets"`
+	Nodes         []NodeStatus     `json:"nodes"`
+	LoadBalancers []BalancerStatus `json:"loadBalancers,omitempty"`
+	// Detached are ENIs without an attachment, those of load balancers included.
 	Detached []InterfaceStatus `json:"detached,omitempty"`
 }
 

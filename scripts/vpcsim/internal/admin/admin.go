@@ -26,6 +26,8 @@ type Fabric struct {
 	// Node gives a node's network namespace and the environment that a
 	// program needs there.
 	Node func(name string) (namespace string, env map[string]string)
+	// Balancers are the load balancers; nil refuses them.
+	Balancers Balancers
 }
 
 type server struct {
@@ -56,6 +58,7 @@ func New(m *vpc.Model, faults *fault.Engine, requests *reqlog.Log, metadata *imd
 	mux.Handle("GET /v1/calls", handler(func(*http.Request) (any, error) { return requests.Counts(), nil }))
 	mux.Handle("GET /v1/requests", handler(func(*http.Request) (any, error) { return requests.Entries(), nil }))
 	mux.Handle("GET /v1/drops", handler(s.drops))
+	s.handleBalancers(mux)
 	return mux
 }
 

@@ -37,6 +37,9 @@ func (s *server) status(*http.Request) (any, error) {
 	for _, i := range s.model.Instances() {
 		out.Nodes = append(out.Nodes, s.nodeStatus(i, names[i.SubnetID], attached[i.Node]))
 	}
+	if s.fabric.Balancers != nil {
+		out.LoadBalancers = s.fabric.Balancers.List()
+	}
 	slices.SortFunc(out.Nodes, func(a, b control.NodeStatus) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }

@@ -36,12 +36,16 @@ func (d *daemon) follow(ctx context.Context) error {
 
 // sync ends nodes that are no more, moves the fabric and starts nodes that are
 // new: a node's processes need its namespace, and its namespace outlives them.
+// Load balancers follow the fabric, which gives them their addresses.
 func (d *daemon) sync(ctx context.Context) error {
 	v := d.sim.Model.View()
 	if err := d.endNodes(v); err != nil {
 		return err
 	}
 	if err := d.fabric.Sync(ctx, v); err != nil {
+		return err
+	}
+	if err := d.lb.Sync(ctx, v); err != nil {
 		return err
 	}
 	return d.startNodes(ctx, v)

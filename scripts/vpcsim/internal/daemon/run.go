@@ -21,6 +21,7 @@ import (
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/echo"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fabric"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/imds"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/lb"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/node"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/simulator"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/topology"
@@ -58,6 +59,7 @@ type daemon struct {
 	log    *slog.Logger
 	sim    *simulator.Simulator
 	fabric *fabric.Fabric
+	lb     *lb.Balancers
 	nodes  map[string]*node.Process
 	tasks  []func(context.Context) error // what serve runs
 }
@@ -80,13 +82,21 @@ func newDaemon(s State) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &daemon{state: s, log: log, sim: sim, fabric: fabric.New(s.Name, log), nodes: map[string]*node.Process{}}, nil
+	f := fabric.New(s.Name, log)
+	return &daemon{
+		state: s, log: log, sim: sim, fabric: f, lb: lb.New(sim.Model, f, log), nodes: map[string]*node.Process{},
+	}, nil
 }
 
 // start builds everything, up to the point where every node answers.
 func (d *daemon) start(ctx context.Context) error {
 	if err := d.fabric.Create(ctx); err != nil {
 		return err
+	}
+	for _, b := range d.sim.Model.Topology().LoadBalancers {
+		if _, err := d.lb.Create(b); err != nil {
+			return err
+		}
 	}
 	if err := d.sync(ctx); err != nil {
 		return err
@@ -127,7 +137,7 @@ func (d *daemon) openControl(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the control socket: %w", err)
 	}
-	d.serveHTTP(&http.Server{Handler: d.sim.Admin(admin.Fabric{Drops: d.drops, Node: d.place})}, l)
+	d.serveHTTP(&http.Server{Handler: d.sim.Admin(admin.Fabric{Drops: d.drops, Node: d.place, Balancers: d.lb})}, l)
 	return nil
 }
 
@@ -186,7 +196,7 @@ func (d *daemon) reachNodes(ctx context.Context) error {
 func (d *daemon) serve(ctx context.Context) error {
 	defer d.sim.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, task := range append(d.tasks, d.follow) {
+	for _, task := range append(d.tasks, d.follow, d.lb.Run) {
 		group.Go(func() error { return task(ctx) })
 	}
 	return group.Wait()
