@@ -1,0 +1,68 @@
+package iptables
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+	"github.com/causeway-cni/causeway/proxy/service"
+)
+
+// Services writes the rules of IPv4 services. The first Sync takes over what
+// is there, kube-proxy's included, and deletes the chains of services that are
+// not set; those that follow write only what changed. It is not safe for
+// concurrent use.
+type Services struct {
+	backend  *Backend
+	settings ruleset.Settings
+	ledger   *ruleset.Ledger
+	jumps    []ruleset.Change
+}
+
+// Services reads what the kernel holds; it changes nothing.
+func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, error) {
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("settings of services: %w", err)
+	}
+	if s.Family != service.IPv4 {
+		return nil, fmt.Errorf("settings of services: family %s: %s writes IPv4", s.Family, b.variant.program())
+	}
+	have, err := b.Observe(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules of services: %w", err)
+	}
+	return &Services{b, s, ruleset.NewLedger(s, have), ruleset.MissingJumps(s, have)}, nil
+}
+
+// Set says how a service-port is to be. It is written by the next Sync.
+func (s *Services) Set(p service.ServicePort) {
+	s.ledger.Set(p.Name, ruleset.Compile(p, s.settings))
+}
+
+// Delete says that a service-port is not wanted any more.
+func (s *Services) Delete(name service.PortName) {
+	s.ledger.Set(name, ruleset.ServiceRules{})
+}
+
+// Sync writes what was set and returns how many chains that were. The chains
+// of a table change in one transaction. After an error it may be called again.
+func (s *Services) Sync(ctx context.Context) (chains int, err error) {
+	batch := s.ledger.Batch()
+	if batch.Input != "" {
+		err := retry(ctx, func() error {
+			_, err := run(ctx, batch.Input, s.backend.variant.program()+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("writing %d chains of services: %w", batch.Chains, err)
+		}
+	}
+	s.ledger.Done(batch)
+	done, err := s.backend.Apply(ctx, s.jumps)
+	s.jumps = s.jumps[done:]
+	if err != nil {
+		return batch.Chains, fmt.Errorf("leading to services: %w", err)
+	}
+	return batch.Chains, nil
+}
