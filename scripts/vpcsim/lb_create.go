@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -21,6 +22,7 @@ type lbFlags struct {
 	crossZone, preserve     bool
 	subnets                 []string
 	listeners, targets      []string
+	drain                   time.Duration
 	file                    string
 }
 
@@ -68,6 +70,7 @@ healthyThreshold, unhealthyThreshold and codes.`,
 	flags.StringVar(&f.targetType, "target-type", "instance", "instance or ip")
 	flags.StringArrayVar(&f.targets, "target", nil, "target, NODE[:PORT] or ADDRESS[:PORT]")
 	flags.BoolVar(&f.preserve, "preserve-client-ip", false, "targets see the client's address (default: true for instances and UDP)")
+	flags.DurationVar(&f.drain, "deregistration-delay", 5*time.Minute, "how long targets drain")
 	flags.StringVar(&f.check, "check", "", "health check, in YAML")
 	return cmd
 }
@@ -110,7 +113,7 @@ func (f lbFlags) listen(cmd *cobra.Command, b *control.LoadBalancer) error {
 		if err != nil {
 			return err
 		}
-		group.TargetType, group.Targets = f.targetType, targets
+		group.TargetType, group.Targets, group.DeregistrationDelay = f.targetType, targets, new(control.Duration(f.drain))
 		if cmd.Flags().Changed("preserve-client-ip") {
 			group.PreserveClientIP = &f.preserve
 		}

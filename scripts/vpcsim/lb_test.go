@@ -22,7 +22,7 @@ loadBalancers:
   targetGroups: [{name: first, port: 30080, targets: [{node: n2}], healthCheck: {interval: 50ms, healthyThreshold: 1}}]
 `)
 	out := s.must("lb", "create", "web", "--internet-facing", "--listen", "tcp:80=30080", "--listen", "UDP:53=30080",
-		"--target", "n1", "--check", "{interval: 50ms, healthyThreshold: 1, unhealthyThreshold: 1}")
+		"--target", "n1", "--deregistration-delay", "1m", "--check", "{interval: 50ms, healthyThreshold: 1, unhealthyThreshold: 1}")
 	if !strings.Contains(out, "us-west-2b") || !strings.Contains(out, "198.51.100.13") || !strings.Contains(out, "TCP:80=tcp-80 UDP:53=udp-53") {
 		t.Errorf("create says\n%s", out)
 	}

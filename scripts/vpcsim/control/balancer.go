@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/span"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/topology"
 )
 
@@ -14,6 +15,9 @@ type LoadBalancer = topology.LoadBalancer
 
 // Target is a member of a target group.
 type Target = topology.Target
+
+// Duration is a length of time that JSON and YAML spell as "1.5s".
+type Duration = span.Duration
 
 // Listener is a port that a load balancer listens on.
 type Listener = topology.Listener

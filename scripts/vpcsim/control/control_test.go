@@ -141,6 +141,9 @@ func TestDrops(t *testing.T) {
 	if _, err := dial(t, admin.Fabric{}).Drops(t.Context()); err == nil {
 		t.Error("a simulator without a fabric counted drops")
 	}
+	if _, err := dial(t, admin.Fabric{}).Balancers(t.Context()); err == nil {
+		t.Error("a simulator without a fabric has load balancers")
+	}
 	want := []control.Drop{{Node: "n1", ENI: "eni-1", Reason: "source", Packets: 3, Bytes: 180}}
 	c := dial(t, admin.Fabric{Drops: func() ([]control.Drop, error) { return want, nil }})
 	got, err := c.Drops(t.Context())

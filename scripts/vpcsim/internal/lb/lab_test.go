@@ -41,7 +41,7 @@ const (
 )
 
 // quick makes health checks fast enough for tests.
-const quick = "interval: 20ms, timeout: 500ms, healthyThreshold: 2, unhealthyThreshold: 2"
+const quick = "interval: 20ms, timeout: 2s, healthyThreshold: 2, unhealthyThreshold: 2"
 
 // lab is a VPC with load balancers under test.
 type lab struct {

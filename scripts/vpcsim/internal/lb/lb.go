@@ -18,7 +18,9 @@
 // Simplifications: a round of checks is made from all of the balancer's
 // addresses and passes if more than half of them do; a target is healthy after
 // the healthy threshold, also the first time; what an unhealthy or deregistered
-// target has of flows goes on until it is idle. IPv4 only.
+// target has of flows goes on until it is idle; a client that uses one port for
+// two addresses of a balancer gets another port at the target, where AWS lets
+// the flows collide. IPv4 only.
 package lb
 
 import (
@@ -27,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -58,8 +61,8 @@ type balancer struct {
 	spec    topology.LoadBalancer
 	zones   []control.BalancerZone
 	groups  []*group
-	ready   bool // its addresses are in the fabric
-	proxies []*proxy
+	ready   bool                      // its addresses are in the fabric
+	proxies map[netip.AddrPort]*proxy // of an ALB, by address
 }
 
 // group is a target group.
@@ -88,7 +91,7 @@ func (b *Balancers) Create(spec topology.LoadBalancer) (control.BalancerStatus, 
 	if b.all[spec.Name] != nil {
 		return control.BalancerStatus{}, fmt.Errorf("creating a load balancer: name %q is taken: names are unique", spec.Name)
 	}
-	lb := &balancer{spec: spec}
+	lb := &balancer{spec: spec, proxies: map[netip.AddrPort]*proxy{}}
 	for _, g := range spec.TargetGroups {
 		used := slices.ContainsFunc(spec.Listeners, func(l topology.Listener) bool { return l.TargetGroup == g.Name })
 		members := g.Targets

@@ -156,7 +156,7 @@ name: web
 crossZone: true
 listeners: [{port: 80}]
 targetGroups:
-- {name: web, port: 9000, deregistrationDelay: 700ms, targets: [{node: n1}], healthCheck: {` + quick + `}}
+- {name: web, port: 9000, deregistrationDelay: 1500ms, targets: [{node: n1}], healthCheck: {` + quick + `}}
 `)
 	to := at(st.Zones[0].Address, 80)
 	l.await("web", "healthy")

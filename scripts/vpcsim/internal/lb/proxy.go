@@ -29,11 +29,15 @@ type proxy struct {
 	turn   atomic.Uint64
 }
 
-// openProxies listens at all addresses of an application load balancer.
+// openProxies listens at all addresses of an application load balancer where
+// it does not yet.
 func (b *Balancers) openProxies(ctx context.Context, lb *balancer) error {
 	for _, l := range lb.spec.Listeners {
 		for _, z := range lb.zones {
 			at := netip.AddrPortFrom(z.Address, l.Port)
+			if lb.proxies[at] != nil {
+				continue
+			}
 			var socket net.Listener
 			err := b.fabric.In(fabric.LB, func() (err error) {
 				socket, err = new(net.ListenConfig).Listen(ctx, "tcp4", at.String())
@@ -43,7 +47,7 @@ func (b *Balancers) openProxies(ctx context.Context, lb *balancer) error {
 				return fmt.Errorf("opening listener %s of load balancer %s: %w", at, lb.spec.Name, err)
 			}
 			p := b.newProxy(lb, z, l)
-			lb.proxies = append(lb.proxies, p)
+			lb.proxies[at] = p
 			go func() { _ = p.server.Serve(socket) }() // ends with close
 		}
 	}

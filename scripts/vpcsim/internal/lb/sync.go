@@ -36,7 +36,7 @@ func (b *Balancers) observe(ctx context.Context, v vpc.View) error {
 	for _, lb := range b.sorted() {
 		lb.ready = lb.ready || lb.present(v)
 		b.place(lb)
-		if lb.ready && lb.spec.Type == topology.ALB && lb.proxies == nil {
+		if lb.ready && lb.spec.Type == topology.ALB {
 			errs = append(errs, b.openProxies(ctx, lb))
 		}
 	}
