@@ -60,6 +60,16 @@ subnets: [a]
 	l.expect(fabric.Peer, "tcp", "", at(own, 80), "n1 "+own.String())
 	l.expect(fabric.Internet, "tcp", "", at(kept.Zones[0].Public, 80), "n1 "+internet)
 	l.expect(fabric.Peer, "tcp", "", at(kept.Zones[0].Address, 80), "n1 "+peer)
+	// A target in the peered VPC counts for every zone.
+	l.serve(fabric.Peer, 9000)
+	far := l.create(`
+name: far
+subnets: [b]
+listeners: [{port: 80}]
+targetGroups: [{name: far, targetType: ip, port: 9000, preserveClientIP: true, targets: [{address: ` + peer + `}], healthCheck: {` + quick + `}}]
+`)
+	l.await("far", "healthy")
+	l.expect("n1", "tcp", "", at(far.Zones[0].Address, 80), "peer "+n1)
 	l.clean()
 
 	// A pod's reply that leaves by another ENI than the pod's own is lost.
