@@ -110,12 +110,14 @@ var proxying = []namespace.Sysctl{
 }
 
 // idle are the lengths after which a network load balancer forgets a silent
-// flow (AWS: TCP 350 s, UDP 120 s); it takes up none in the middle.
+// flow (AWS: TCP 350 s, UDP 120 s). It takes up none in the middle, and does
+// not take a packet outside of the window for one.
 var idle = []namespace.Sysctl{
 	{Key: "net/netfilter/nf_conntrack_tcp_timeout_established", Value: "350"},
 	{Key: "net/netfilter/nf_conntrack_udp_timeout", Value: "120"},
 	{Key: "net/netfilter/nf_conntrack_udp_timeout_stream", Value: "120"},
 	{Key: "net/netfilter/nf_conntrack_tcp_loose", Value: "0"},
+	{Key: "net/netfilter/nf_conntrack_tcp_be_liberal", Value: "1"},
 }
 
 // silent is for hosts: no address autoconfiguration chatter.

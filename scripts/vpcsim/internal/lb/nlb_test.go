@@ -2,10 +2,13 @@ package lb
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/echo"
@@ -202,6 +205,32 @@ targetGroups:
 		t.Error("a target that is gone was deregistered")
 	}
 	l.clean()
+}
+
+// TestIdle forgets a flow: the client is told so when it speaks again.
+func TestIdle(t *testing.T) {
+	l := newLab(t)
+	st := l.create(`
+name: web
+listeners: [{port: 80}]
+targetGroups: [{name: web, port: 9000, targets: [{node: n1}], healthCheck: {` + quick + `}}]
+`)
+	l.await("web", "healthy")
+	conn, err := l.dial(fabric.Peer, "tcp", "", at(st.Zones[0].Address, 80), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := say(t, conn); got != "n1" {
+		t.Fatalf("answer from %q", got)
+	}
+	l.must(fabric.LB, "conntrack -F")
+	if _, err := conn.Write([]byte("hello\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("after the balancer has forgotten the flow: %v, want a reset", err)
+	}
 }
 
 // say sends a line and returns which server answers.

@@ -44,8 +44,8 @@ type tables struct {
 // these rules only for the first packet of each.
 //
 // The target is chosen by a hash of the flow, so that a client that repeats
-// itself gets the same one. A packet that is for the balancer but belongs to
-// no flow and no listener vanishes.
+// itself gets the same one. A packet of a flow that was idle for too long is
+// answered with a reset; one that opens a flow where nothing listens vanishes.
 func (t tables) ruleset() string {
 	var b strings.Builder
 	b.WriteString("table ip vpcsim\ndelete table ip vpcsim\ntable ip vpcsim {\n")
@@ -74,6 +74,7 @@ func (t tables) ruleset() string {
 	chain local {
 		type filter hook input priority filter; policy drop;
 		ct state established,related accept
+		ct state invalid meta l4proto tcp reject with tcp reset
 		ip daddr . tcp dport @proxied accept
 	}
 }
