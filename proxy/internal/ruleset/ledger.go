@@ -175,7 +175,7 @@ func (l *Ledger) Done(b Batch) {
 	for _, key := range b.gone {
 		delete(l.held, key)
 	}
-	clear(l.pending)
+	l.pending = map[chainKey][]Rule{} // clearing one that was large costs its size
 	l.shared = false
 }
 
