@@ -1,7 +1,6 @@
 package lb
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -129,46 +128,5 @@ func TestMajority(t *testing.T) {
 		if diff := cmp.Diff(tt.want, majority(tt.outcomes)); diff != "" {
 			t.Errorf("%v (-want +got)\n%s", tt.outcomes, diff)
 		}
-	}
-}
-
-func TestRuleset(t *testing.T) {
-	a, b := netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.1.5")
-	got := tables{
-		fronts: []front{
-			{"to-web-a-tcp-80", at(a, 80), "tcp", true, []netip.AddrPort{at(here, 30080), at(b, 30081)}},
-			{"to-web-b-udp-53", at(b, 53), "udp", false, nil},
-		},
-		hairpin: map[pair]bool{{netip.MustParsePrefix("10.0.0.16/28"), here}: true, {netip.PrefixFrom(here, 32), here}: true},
-		proxied: []netip.AddrPort{at(b, 8080)},
-	}.ruleset()
-	const want = `table ip vpcsim
-delete table ip vpcsim
-table ip vpcsim {
-	map listeners {
-		type ipv4_addr . inet_proto . inet_service : verdict;
-		elements = { 10.0.0.5 . tcp . 80 : goto to-web-a-tcp-80, 10.0.1.5 . udp . 53 : goto to-web-b-udp-53 }
-	}
-	set hairpin {
-		type ipv4_addr . ipv4_addr; flags interval;
-		elements = { 10.0.0.10 . 10.0.0.10, 10.0.0.16/28 . 10.0.0.10 }
-	}
-	set proxied {
-		type ipv4_addr . inet_service;
-		elements = { 10.0.1.5 . 8080 }
-	}
-
-	chain to-web-a-tcp-80 {
-		ct mark set 1
-		meta l4proto tcp dnat ip addr . port to jhash ip saddr . tcp sport . ip daddr . tcp dport mod 2 seed SEED map { 0 : 10.0.0.10 . 30080, 1 : 10.0.1.5 . 30081 }
-	}
-
-	chain to-web-b-udp-53 {
-	}
-`
-	seed := front{name: "to-web-a-tcp-80"}.seed()
-	head, _, _ := strings.Cut(got, "\n\tchain listen {")
-	if diff := cmp.Diff(strings.ReplaceAll(want, "SEED", fmt.Sprintf("%#x", seed)), head); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

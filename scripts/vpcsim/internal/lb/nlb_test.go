@@ -1,6 +1,7 @@
 package lb
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -205,6 +206,47 @@ targetGroups:
 		t.Error("a target that is gone was deregistered")
 	}
 	l.clean()
+}
+
+// TestReload loads rules again and again while clients connect: no one is lost
+// in between.
+func TestReload(t *testing.T) {
+	l := newLab(t)
+	st := l.create(`
+name: web
+crossZone: true
+listeners: [{port: 80}]
+targetGroups: [{name: web, port: 9000, deregistrationDelay: 0s, targets: [{node: n1}], healthCheck: {` + quick + `}}]
+`)
+	l.await("web", "healthy")
+	to := at(st.Zones[0].Address, 80)
+	ctx, stop := context.WithCancel(t.Context())
+	lost := make(chan int)
+	go func() {
+		failed := 0
+		for ctx.Err() == nil {
+			// A lost first packet is sent again after a second.
+			if l.ask(fabric.Peer, "tcp", "", to, 800*time.Millisecond) == "" {
+				failed++
+			}
+		}
+		lost <- failed
+	}()
+	change := control.TargetChange{Balancer: "web", Targets: []topology.Target{{Node: "n2"}}}
+	for range 10 {
+		if err := l.Register(change); err != nil {
+			t.Fatal(err)
+		}
+		l.await("web", "healthy", "healthy")
+		if err := l.Deregister(change); err != nil {
+			t.Fatal(err)
+		}
+		l.await("web", "healthy")
+	}
+	stop()
+	if failed := <-lost; failed > 0 {
+		t.Errorf("%d connections failed", failed)
+	}
 }
 
 // TestIdle forgets a flow: the client is told so when it speaks again.

@@ -3,7 +3,6 @@ package lb
 import (
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,7 +17,7 @@ const (
 // front is a port of a network load balancer in one zone, and where its new
 // flows go.
 type front struct {
-	name      string // for the chain: balancer, zone, protocol, port
+	name      string // balancer, zone, protocol, port
 	addr      netip.AddrPort
 	protocol  string // "tcp" or "udp"
 	preserve  bool
@@ -39,87 +38,61 @@ type tables struct {
 	proxied []netip.AddrPort // where application load balancers listen
 }
 
-// ruleset writes the tables for nft, as one transaction that puts the new
-// table in place of the old one. Flows keep their targets: the kernel asks
-// these rules only for the first packet of each.
+// chains are always there: a chain that were made anew would miss packets in
+// between, its rules do not.
+const chains = `table ip vpcsim {
+	chain listen { type nat hook prerouting priority dstnat; policy accept; }
+	chain own_address { type nat hook postrouting priority srcnat; policy accept; }
+	chain hairpin { type filter hook forward priority filter; policy accept; }
+	chain local { type filter hook input priority filter; policy drop; }
+}
+flush table ip vpcsim
+`
+
+// ruleset writes the tables for nft, as one transaction that puts the new rules
+// in place of the old ones. Flows keep their targets: the kernel asks these
+// rules only for the first packet of each.
 //
 // The target is chosen by a hash of the flow, so that a client that repeats
 // itself gets the same one. A packet of a flow that was idle for too long is
 // answered with a reset; one that opens a flow where nothing listens vanishes.
 func (t tables) ruleset() string {
 	var b strings.Builder
-	b.WriteString("table ip vpcsim\ndelete table ip vpcsim\ntable ip vpcsim {\n")
-	set(&b, "map listeners", "type ipv4_addr . inet_proto . inet_service : verdict;", t.listeners())
-	set(&b, "set hairpin", "type ipv4_addr . ipv4_addr; flags interval;", t.pairs())
-	set(&b, "set proxied", "type ipv4_addr . inet_service;", texts(t.proxied))
+	b.WriteString(chains)
 	for _, f := range t.fronts {
-		f.chain(&b)
+		if len(f.endpoints) > 0 {
+			rule(&b, "listen", "%s", f.rule())
+		}
 	}
-	fmt.Fprintf(&b, `
-	chain listen {
-		type nat hook prerouting priority dstnat; policy accept;
-		ip daddr . meta l4proto . th dport vmap @listeners
+	rule(&b, "own_address", "ct mark %d snat to ct original ip daddr", markReplaced)
+	if pairs := t.pairs(); len(pairs) > 0 {
+		rule(&b, "hairpin", "ct mark %d ct direction original ip saddr . ip daddr { %s } drop", markKept, strings.Join(pairs, ", "))
 	}
-
-	chain own_address {
-		type nat hook postrouting priority srcnat; policy accept;
-		ct mark %d snat to ct original ip daddr
+	rule(&b, "local", "ct state established,related accept")
+	rule(&b, "local", "ct state invalid meta l4proto tcp reject with tcp reset")
+	for _, p := range t.proxied {
+		rule(&b, "local", "ip daddr %s tcp dport %d accept", p.Addr(), p.Port())
 	}
-
-	chain hairpin {
-		type filter hook forward priority filter; policy accept;
-		ct mark %d ct direction original ip saddr . ip daddr @hairpin drop
-	}
-
-	chain local {
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept
-		ct state invalid meta l4proto tcp reject with tcp reset
-		ip daddr . tcp dport @proxied accept
-	}
-}
-`, markReplaced, markKept)
 	return b.String()
 }
 
-func (t tables) listeners() []string {
-	var out []string
-	for _, f := range t.fronts {
-		out = append(out, fmt.Sprintf("%s . %s . %d : goto %s", f.addr.Addr(), f.protocol, f.addr.Port(), f.name))
-	}
-	return out
+func rule(b *strings.Builder, chain, format string, args ...any) {
+	fmt.Fprintf(b, "add rule ip vpcsim %s %s\n", chain, fmt.Sprintf(format, args...))
 }
 
-func (t tables) pairs() []string {
-	var out []string
-	for p := range maps.Keys(t.hairpin) {
-		source := p.source.String()
-		if p.source.IsSingleIP() {
-			source = p.source.Addr().String()
-		}
-		out = append(out, source+" . "+p.target.String())
+// rule gives a flow of the front its target.
+func (f front) rule() string {
+	mark := markReplaced
+	if f.preserve {
+		mark = markKept
 	}
-	return slices.Sorted(slices.Values(out))
-}
-
-// chain is where a flow of the front gets its target. Without one it is left
-// as it is, and vanishes.
-func (f front) chain(b *strings.Builder) {
-	fmt.Fprintf(b, "\n\tchain %s {\n", f.name)
-	if n := len(f.endpoints); n > 0 {
-		mark := markReplaced
-		if f.preserve {
-			mark = markKept
-		}
-		var slots []string
-		for i, e := range f.endpoints {
-			slots = append(slots, fmt.Sprintf("%d : %s . %d", i, e.Addr(), e.Port()))
-		}
-		fmt.Fprintf(b, "\t\tct mark set %d\n", mark)
-		fmt.Fprintf(b, "\t\tmeta l4proto %[1]s dnat ip addr . port to jhash ip saddr . %[1]s sport . ip daddr . %[1]s dport mod %d seed %#x map { %s }\n",
-			f.protocol, n, f.seed(), strings.Join(slots, ", "))
+	var slots []string
+	for i, e := range f.endpoints {
+		slots = append(slots, fmt.Sprintf("%d : %s . %d", i, e.Addr(), e.Port()))
 	}
-	b.WriteString("\t}\n")
+	return fmt.Sprintf("ip daddr %[1]s %[2]s dport %[3]d ct mark set %[4]d"+
+		" dnat ip addr . port to jhash ip saddr . %[2]s sport . ip daddr . %[2]s dport mod %[5]d seed %#[6]x map { %[7]s } comment %[8]q",
+		f.addr.Addr(), f.protocol, f.addr.Port(), mark, len(slots), f.seed(), strings.Join(slots, ", "), f.name)
 }
 
 // seed is the same for as long as the front is there.
@@ -129,18 +102,15 @@ func (f front) seed() uint32 {
 	return h.Sum32() | 1
 }
 
-func set(b *strings.Builder, head, kind string, elements []string) {
-	fmt.Fprintf(b, "\t%s {\n\t\t%s\n", head, kind)
-	if len(elements) > 0 {
-		fmt.Fprintf(b, "\t\telements = { %s }\n", strings.Join(elements, ", "))
-	}
-	b.WriteString("\t}\n")
-}
-
-func texts(endpoints []netip.AddrPort) []string {
+func (t tables) pairs() []string {
 	var out []string
-	for _, e := range endpoints {
-		out = append(out, fmt.Sprintf("%s . %d", e.Addr(), e.Port()))
+	for p := range t.hairpin {
+		source := p.source.String()
+		if p.source.IsSingleIP() {
+			source = p.source.Addr().String()
+		}
+		out = append(out, source+" . "+p.target.String())
 	}
+	slices.Sort(out)
 	return out
 }

@@ -124,7 +124,7 @@ func (b *Balancers) compile() tables {
 				}
 				g, protocol := lb.group(l), strings.ToLower(l.Protocol)
 				t.fronts = append(t.fronts, front{
-					name: fmt.Sprintf("to-%s-%s-%s-%d", lb.spec.Name, z.Zone, protocol, l.Port), addr: addr, protocol: protocol,
+					name: fmt.Sprintf("%s %s %s %d", lb.spec.Name, z.Zone, protocol, l.Port), addr: addr, protocol: protocol,
 					preserve: *g.PreserveClientIP, endpoints: pick(g.targets, z.Zone, *lb.spec.CrossZone),
 				})
 			}
