@@ -39,6 +39,9 @@ type Proxy struct {
 	taken   bool                 // what aws-node left elsewhere is gone
 	seen    iptables.Fingerprint // of the rules after the last Sync
 	synced  bool                 // the last Sync succeeded
+
+	services *iptables.Services // nil before the first SyncServices
+	settings ServiceSettings    // of services
 }
 
 // New returns a Proxy for a variant of iptables. It touches nothing.

@@ -14,6 +14,7 @@ import (
 type Backend struct {
 	variant Variant
 	rules   *goiptables.IPTables
+	tables  []string // that have rules of ours
 }
 
 // Open finds the programs of a variant. It changes nothing.
@@ -26,7 +27,7 @@ func Open(v Variant) (*Backend, error) {
 		major, minor, patch := rules.GetIptablesVersion()
 		return nil, fmt.Errorf("%s has version %d.%d.%d: at least 1.6.2 is needed", v.program(), major, minor, patch)
 	}
-	return &Backend{variant: v, rules: rules}, nil
+	return &Backend{variant: v, rules: rules, tables: ruleset.Tables()}, nil
 }
 
 // Variant is the variant of this backend.

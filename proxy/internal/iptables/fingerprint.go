@@ -9,21 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/proxy/internal/nft"
-	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 )
 
 // Fingerprint is equal as long as nobody changed a rule. It costs a system call
 // or two, no process.
 type Fingerprint struct {
 	generation uint32
-	tables     [2]uint64
+	tables     [3]uint64
 }
 
 var seed = maphash.MakeSeed()
 
 // Fingerprint takes the fingerprint of the rules. For nft it is the ruleset's
 // generation, which every transaction moves, of whatever table. For legacy it is
-// a hash of our tables without their counters.
+// a hash of our tables without their counters; filter is one of them once the
+// backend has services.
 func (b *Backend) Fingerprint() (Fingerprint, error) {
 	var f Fingerprint
 	var err error
@@ -31,7 +31,7 @@ func (b *Backend) Fingerprint() (Fingerprint, error) {
 		f.generation, err = nft.Generation()
 		return f, err
 	}
-	for i, table := range ruleset.Tables() {
+	for i, table := range b.tables {
 		if f.tables[i], err = hashTable(table); err != nil {
 			return Fingerprint{}, fmt.Errorf("reading table %s: %w", table, err)
 		}

@@ -184,9 +184,7 @@ func (l *lab) sync() int {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		for _, p := range ports {
-			l.services.Set(p)
-		}
+		l.services.Set(k, ports)
 	}
 	n := 0
 	l.node.Do(func() {
@@ -298,7 +296,7 @@ func TestOnlyWhatChanged(t *testing.T) {
 			t.Errorf("a flush left other rules:\n%s\nthan\n%s", got, want)
 		}
 
-		l.services.Delete(service.PortName{Key: service.Key{Namespace: "ns", Name: "web"}, Port: "http", Protocol: service.TCP})
+		l.services.Set(service.Key{Namespace: "ns", Name: "web"}, nil)
 		l.tracker.DeleteService(service.Key{Namespace: "ns", Name: "web"})
 		chains("deleted", l.sync(), 7) // SVC, EXT, three SEP, KUBE-SERVICES, KUBE-NODEPORTS
 		if text := save(); strings.Contains(text, "ns/web") || strings.Contains(text, "KUBE-SEP-") {

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
@@ -11,13 +12,14 @@ import (
 
 // Services writes the rules of IPv4 services. The first Sync takes over what
 // is there, kube-proxy's included, and deletes the chains of services that are
-// not set; those that follow write only what changed. It is not safe for
-// concurrent use.
+// not set; those that follow write only what changed. What others change
+// meanwhile is seen by making a new one. It is not safe for concurrent use.
 type Services struct {
 	backend  *Backend
 	settings ruleset.Settings
 	ledger   *ruleset.Ledger
-	jumps    []ruleset.Change
+	jumps    []ruleset.Change // still to be put in
+	ports    map[service.Key][]service.PortName
 }
 
 // Services reads what the kernel holds; it changes nothing.
@@ -32,17 +34,37 @@ func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, 
 	if err != nil {
 		return nil, fmt.Errorf("reading rules of services: %w", err)
 	}
-	return &Services{b, s, ruleset.NewLedger(s, have), ruleset.MissingJumps(s, have)}, nil
+	if !slices.Contains(b.tables, "filter") {
+		b.tables = append(b.tables, "filter")
+	}
+	return &Services{
+		backend:  b,
+		settings: s,
+		ledger:   ruleset.NewLedger(s, have),
+		jumps:    ruleset.MissingJumps(s, have),
+		ports:    map[service.Key][]service.PortName{},
+	}, nil
 }
 
-// Set says how a service-port is to be. It is written by the next Sync.
-func (s *Services) Set(p service.ServicePort) {
-	s.ledger.Set(p.Name, ruleset.Compile(p, s.settings))
-}
-
-// Delete says that a service-port is not wanted any more.
-func (s *Services) Delete(name service.PortName) {
-	s.ledger.Set(name, ruleset.ServiceRules{})
+// Set says which ports a service is to have; none deletes it. Those of IPv6
+// are left out. It is written by the next Sync.
+func (s *Services) Set(k service.Key, ports []service.ServicePort) {
+	var names []service.PortName
+	for _, p := range ports {
+		if p.Family == s.settings.Family {
+			names = append(names, p.Name)
+			s.ledger.Set(p.Name, ruleset.Compile(p, s.settings))
+		}
+	}
+	for _, old := range s.ports[k] {
+		if !slices.Contains(names, old) {
+			s.ledger.Set(old, ruleset.ServiceRules{})
+		}
+	}
+	s.ports[k] = names
+	if len(names) == 0 {
+		delete(s.ports, k)
+	}
 }
 
 // Sync writes what was set and returns how many chains that were. The chains

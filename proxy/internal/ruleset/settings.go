@@ -3,6 +3,7 @@ package ruleset
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -33,6 +34,9 @@ type Settings struct {
 	// 1,000 endpoints.
 	Terse bool
 }
+
+// Equal says whether two settings lead to the same rules.
+func (s Settings) Equal(other Settings) bool { return reflect.DeepEqual(s, other) }
 
 // Detector tells pods by their block of addresses, or by the link that their
 // packets come in by. The zero value knows none.
