@@ -1,6 +1,36 @@
 // Package ruleset holds netfilter rules as values: what the node's rules must
-// be (NodeNAT.Ruleset), what they are (Parse), and what must change (Diff). It
-// touches no kernel; package iptables carries the changes out.
+// be (NodeNAT.Ruleset, Services), what they are (Parse), and what must change
+// (Diff, Ledger). It touches no kernel; package iptables carries the changes
+// out.
+//
+// # Services
+//
+// The rules of services are those of kube-proxy v1.36 in iptables mode: names,
+// comments, order and conditions. Compile makes those of one service-port, and
+// Services adds what all share. A packet meets, in nat,
+//
+//	KUBE-SERVICES   -> KUBE-SVC or KUBE-SVL (cluster IP), KUBE-EXT (external
+//	                   IP, balancer's address), KUBE-FW (one with source
+//	                   ranges), and at its end KUBE-NODEPORTS -> KUBE-EXT
+//	KUBE-FW         -> KUBE-EXT, for allowed sources
+//	KUBE-EXT        -> KUBE-SVC, marked for masquerading, or with policy Local
+//	                   KUBE-SVL, for outsiders
+//	KUBE-SVC, -SVL  -> KUBE-SEP, one for each endpoint, at random: all of them,
+//	                   or for policy Local this node's
+//	KUBE-SEP        marks hairpins, DNAT
+//	KUBE-POSTROUTING masquerades what is marked
+//
+// and in filter what no endpoint took: KUBE-SERVICES, KUBE-EXTERNAL-SERVICES
+// and KUBE-PROXY-FIREWALL refuse or drop it.
+//
+// Where we differ from kube-proxy, packets fare the same: services stand in
+// the order of their names, not at random; there are no nfacct counters; two
+// services that want one front end are told apart by package service, not by
+// the order of rules.
+//
+// A Ledger remembers a hash of every chain that the kernel holds. A changed
+// endpoint rewrites its service's KUBE-SVC and the KUBE-SEP of those that came
+// and went; shared chains only when a front end came or went.
 //
 // # External SNAT and the connection mark
 //
