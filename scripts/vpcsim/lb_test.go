@@ -34,7 +34,7 @@ loadBalancers:
 		return strings.Count(out, " healthy ") == 3
 	})
 	st := s.status()
-	if len(st.LoadBalancers) != 2 || st.LoadBalancers[1].Zones[0].Public != netip.MustParseAddr("198.51.100.13") {
+	if len(st.LoadBalancers) != 2 || len(st.Detached) != 0 || st.LoadBalancers[1].Zones[0].Public != netip.MustParseAddr("198.51.100.13") {
 		t.Fatalf("status shows %+v", st.LoadBalancers)
 	}
 	if out := s.must("status"); !strings.Contains(out, "\nBALANCER") {

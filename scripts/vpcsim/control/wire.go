@@ -41,7 +41,7 @@ type Status struct {
 	Subnets       []SubnetStatus   `json:"subnets"`
 	Nodes         []NodeStatus     `json:"nodes"`
 	LoadBalancers []BalancerStatus `json:"loadBalancers,omitempty"`
-	// Detached are ENIs without an attachment, those of load balancers included.
+	// Detached are ENIs without an attachment, but for those of load balancers.
 	Detached []InterfaceStatus `json:"detached,omitempty"`
 }
 

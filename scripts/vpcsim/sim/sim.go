@@ -30,7 +30,8 @@ type Credentials = vpc.Credentials
 type Options struct {
 	// Topology in YAML; what it does not name takes its default: one VPC
 	// 10.0.0.0/16, subnets a and b, the m5.large nodes n1 and n2, short
-	// delays, the documented throttles.
+	// delays, the documented throttles. Load balancers need the fabric of the
+	// vpcsim command and are left out.
 	Topology string
 	// Requests receives the request log as JSON lines; nil is nowhere.
 	Requests io.Writer

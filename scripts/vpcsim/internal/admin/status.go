@@ -27,6 +27,9 @@ func (s *server) status(*http.Request) (any, error) {
 	}
 	attached := map[string][]control.InterfaceStatus{}
 	for _, e := range s.model.Interfaces() {
+		if e.Managed {
+			continue // told with its load balancer
+		}
 		one := interfaceStatus(e, names[e.SubnetID], present[e.ID])
 		if e.Attachment == nil {
 			out.Detached = append(out.Detached, one)
