@@ -81,6 +81,9 @@ type ENI struct {
 	Tags                map[string]string
 	Description         string
 	Created             time.Time // from the createdAt tag; zero if it has none
+	// Managed: its addresses are ours to hand out; the node's routing of others
+	// is left alone. Set by Pool.ENIs; EC2 does not say it.
+	Managed bool
 }
 
 // Gateway is the VPC router's address in the ENI's subnet: the first address

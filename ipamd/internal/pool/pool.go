@@ -85,11 +85,14 @@ func New(s Settings) *Pool {
 // Observed says whether EC2 was described at least once.
 func (p *Pool) Observed() bool { return p.observed }
 
-// ENIs returns what is known of the instance's ENIs, by device number.
+// ENIs returns what is known of the instance's ENIs, by device number, with
+// Managed set.
 func (p *Pool) ENIs() []ENI {
 	var out []ENI
 	for _, e := range p.sorted() {
-		out = append(out, e.ENI)
+		e := e.ENI
+		e.Managed = p.managed(e)
+		out = append(out, e)
 	}
 	return out
 }

@@ -198,6 +198,26 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestENIsSayWhoseTheyAre(t *testing.T) {
+	special, other, untagged, card := eni(1, 0), eni(2, 0), eni(3, 0), eni(4, 0)
+	special.Type, other.Tags, untagged.Tags, card.Card = "trunk", map[string]string{TagNoManage: "true"}, nil, 1
+	card.Managed = true // what EC2's side says of it does not count
+	for _, manageUntagged := range []bool{true, false} {
+		s := settings
+		s.ManageUntagged = manageUntagged
+		p := New(s)
+		p.Observe([]ENI{eni(0, 0), special, other, untagged, card}, true, t0)
+		got := map[ENIID]bool{}
+		for _, e := range p.ENIs() {
+			got[e.ID] = e.Managed
+		}
+		want := map[ENIID]bool{"eni-0": true, "eni-1": false, "eni-2": false, "eni-3": manageUntagged, "eni-4": false}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("untagged ones managed: %v (-want +got):\n%s", manageUntagged, diff)
+		}
+	}
+}
+
 func TestFailuresPauseAndAreTold(t *testing.T) {
 	p := New(settings)
 	p.Observe([]ENI{eni(0, 0)}, true, t0)
