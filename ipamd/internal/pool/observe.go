@@ -33,7 +33,7 @@ func (p *Pool) Observe(enis []ENI, complete bool, now time.Time) {
 			delete(p.enis, id)
 		}
 	}
-	p.resolveAdopted()
+	p.follow()
 	p.forget()
 }
 
@@ -80,22 +80,25 @@ func (p *Pool) merge(e ENI, now time.Time) {
 			delete(old.learned, a)
 		}
 	}
+	if old.Status != Available {
+		old.last = old.Device
+	}
 	old.ENI, old.missing = e, false
 }
 
-// resolveAdopted finds the ENIs of addresses that were adopted before EC2 was
-// described.
-func (p *Pool) resolveAdopted() {
+// follow finds the ENIs of addresses that were adopted before EC2 was
+// described, and the device number of an ENI that was attached elsewhere.
+func (p *Pool) follow() {
 	for key, a := range p.held {
-		if a.ENI != "" {
-			continue
-		}
 		for _, e := range p.enis {
-			if slices.Contains(e.Addresses, a.Address) {
+			if a.ENI == "" && slices.Contains(e.Addresses, a.Address) {
 				a.ENI, a.Device = e.ID, e.Device
-				p.held[key] = a
 			}
 		}
+		if e := p.enis[a.ENI]; e != nil && e.Status != Available {
+			a.Device = e.Device
+		}
+		p.held[key] = a
 	}
 }
 
@@ -131,6 +134,7 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 		if e := p.enis[a.ENI]; e != nil {
 			e.Status, e.Device, e.Card, e.AttachmentID, e.changed, e.since = Attaching, a.Device, a.Card, r.AttachmentID, now, now
 		}
+		p.follow()
 		p.unblock(block{attach, string(a.ENI)})
 	case ProtectENI:
 		if e := p.enis[a.ENI]; e != nil {

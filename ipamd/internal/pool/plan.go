@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -24,7 +25,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	for _, e := range all {
 		g.have(e)
 	}
-	for _, e := range all {
+	for _, e := range g.inUseFirst(all) {
 		g.finish(e)
 	}
 	g.repeat()
@@ -112,23 +113,70 @@ func (g *growth) finish(e *entry) {
 // that cannot be attached is given up.
 const hopeless = 4
 
+// attachOrDelete never deletes an ENI that has addresses of pods: it belongs
+// back where it was, however often that was refused.
 func (g *growth) attachOrDelete(e *entry) {
 	key := block{attach, string(e.ID)}
 	refused := g.blocks[key].times
+	inUse := g.inUse(e)
 	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
-	if g.slots < g.maxENIs() && (g.need > 0 || fresh) && refused < hopeless {
+	if g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
 		g.need -= len(g.free(e, g.now)) // another ENI would not be attached sooner
 		g.coming += g.room(e)
 		if g.blocked(key, g.now) {
 			return
 		}
-		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.freeDevice(refused), Reason: g.reason})
+		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.device(e, refused), Reason: g.reason})
 		return
 	}
-	if !g.blocked(key, g.now) {
+	if !inUse && !g.blocked(key, g.now) {
 		g.actions = append(g.actions, DeleteENI{ENI: e.ID, Reason: "attached to nothing and not needed"})
 	}
+}
+
+// inUseFirst puts detached ENIs that have addresses of pods before the others,
+// so that none of these takes the place of one of those.
+func (g *growth) inUseFirst(all []*entry) []*entry {
+	var first, then []*entry
+	for _, e := range all {
+		if e.Status == Available && g.inUse(e) {
+			first = append(first, e)
+		} else {
+			then = append(then, e)
+		}
+	}
+	return append(first, then...)
+}
+
+// inUse says whether pods hold addresses of an ENI, or did a moment ago.
+func (g *growth) inUse(e *entry) bool {
+	for _, a := range g.held {
+		if a.ENI == e.ID {
+			return true
+		}
+	}
+	return slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool {
+		_, held := g.owner[a]
+		return held || g.cooling[a].After(g.now)
+	})
+}
+
+// device is where to attach an ENI: where it was before, if it was and that is
+// free, for the routes of its pods lead there.
+func (g *growth) device(e *entry, refused int) int {
+	old := e.last
+	for _, a := range g.held {
+		if old == 0 && a.ENI == e.ID {
+			old = a.Device
+		}
+	}
+	failure := g.blocks[block{attach, string(e.ID)}].failure
+	if old == 0 || g.devices[old] || failure != nil && failure.Class == InUse {
+		return g.freeDevice(refused)
+	}
+	g.devices[old] = true
+	return old
 }
 
 // freeDevice is the lowest free device number but for the first few: EC2 may

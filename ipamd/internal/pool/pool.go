@@ -65,6 +65,7 @@ type entry struct {
 	since   time.Time                // of ready, or of not being so
 	missing bool                     // the last describe did not show it
 	changed time.Time                // when an answer last changed its attachment
+	last    int                      // device number that it had when it was attached; 0 if it never was
 	learned map[netip.Addr]time.Time // addresses known from an answer, not yet from a describe
 }
 

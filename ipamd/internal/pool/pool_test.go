@@ -198,6 +198,69 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// Someone detached an ENI under the feet of its pods.
+func TestAnENIWithPodsIsAttachedAgain(t *testing.T) {
+	detached := eni(2, 3)
+	detached.Status, detached.AttachmentID, detached.Device = Available, "", 0
+	taken := eni(3, 0)
+	taken.Device = 2
+	fresh := eni(1, 3)
+	fresh.ID, fresh.Status, fresh.AttachmentID, fresh.Device = "eni-0-fresh", Available, "", 0
+	again := "attach eni-2 as device 2 (0 waiting, 1 headroom)"
+	hold := func(p *Pool) {
+		p.Hold(Assignment{Key: request("a").Key, Address: addr("10.0.2.10"), ENI: "eni-2", Device: 2, Since: t0})
+	}
+	later := t0.Add(time.Hour)
+	for _, c := range []struct {
+		name    string
+		before  []ENI
+		use     func(*Pool)
+		enis    []ENI
+		waiting int
+		want    []string
+	}{
+		{"one is held", nil, hold, []ENI{eni(0, 3), detached}, 0, []string{again}},
+		{"one cools down", []ENI{eni(2, 3)}, func(p *Pool) { p.Cool(addr("10.0.2.10"), later.Add(time.Second)) }, []ENI{eni(0, 3), detached}, 0, []string{again}},
+		{"its place is taken", nil, hold, []ENI{eni(0, 3), taken, detached}, 0, []string{"attach eni-2 as device 1 (0 waiting, 1 headroom)"}},
+		{"no place is free", nil, hold, []ENI{eni(0, 3), eni(1, 3), taken, detached}, 0, nil},
+		{"it was refused often", nil, func(p *Pool) {
+			hold(p)
+			for i := range hopeless + 1 {
+				p.Failed(AttachENI{ENI: "eni-2"}, &Failure{Class: Throttled, Err: fmt.Errorf("no")}, t0.Add(time.Duration(i)*time.Minute))
+			}
+		}, []ENI{eni(0, 3), detached}, 0, []string{again}},
+		{"another would take its place", nil, hold, []ENI{eni(0, 0), eni(1, 0), fresh, detached}, 9, []string{
+			"attach eni-2 as device 2 (9 waiting, 1 headroom)", "delete eni-0-fresh (attached to nothing and not needed)",
+			"assign 3 addresses to eni-0 (9 waiting, 1 headroom)", "assign 3 addresses to eni-1 (9 waiting, 1 headroom)"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := New(settings)
+			if c.before != nil {
+				p.Observe(c.before, true, t0)
+			}
+			c.use(p)
+			p.Observe(c.enis, true, later)
+			want(t, plan(p, c.waiting, later), c.want...)
+		})
+	}
+}
+
+// The routes of pods are where their ENI is.
+func TestAssignmentsFollowTheirENI(t *testing.T) {
+	p := New(settings)
+	p.Hold(Assignment{Key: request("a").Key, Address: addr("10.0.2.10"), ENI: "eni-2", Device: 2, Since: t0})
+	detached := eni(2, 1)
+	detached.Status, detached.AttachmentID, detached.Device = Available, "", 0
+	p.Observe([]ENI{eni(0, 0), detached}, true, t0)
+	if got := p.Assignments()[0].Device; got != 2 {
+		t.Errorf("while its ENI is detached, device %d", got)
+	}
+	p.Applied(AttachENI{ENI: "eni-2", Device: 1}, Result{AttachmentID: "eni-attach-9"}, t0)
+	if got := p.Assignments()[0].Device; got != 1 {
+		t.Errorf("after its ENI was attached as device 1, device %d", got)
+	}
+}
+
 func TestENIsSayWhoseTheyAre(t *testing.T) {
 	special, other, untagged, card := eni(1, 0), eni(2, 0), eni(3, 0), eni(4, 0)
 	special.Type, other.Tags, untagged.Tags, card.Card = "trunk", map[string]string{TagNoManage: "true"}, nil, 1
