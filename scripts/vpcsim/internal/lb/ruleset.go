@@ -60,8 +60,8 @@ func (t tables) ruleset() string {
 	var b strings.Builder
 	b.WriteString(chains)
 	for _, f := range t.fronts {
-		if len(f.endpoints) > 0 {
-			rule(&b, "listen", "%s", f.rule())
+		for _, r := range f.rules() {
+			rule(&b, "listen", "%s", r)
 		}
 	}
 	rule(&b, "own_address", "ct mark %d snat to ct original ip daddr", markReplaced)
@@ -80,19 +80,21 @@ func rule(b *strings.Builder, chain, format string, args ...any) {
 	fmt.Fprintf(b, "add rule ip vpcsim %s %s\n", chain, fmt.Sprintf(format, args...))
 }
 
-// rule gives a flow of the front its target.
-func (f front) rule() string {
+// rules give a flow of the front its target, one rule for each. A map from
+// hash to target would be shorter; but a packet that is under way while rules
+// change could find it empty, where a list of rules is the old or the new one.
+func (f front) rules() []string {
 	mark := markReplaced
 	if f.preserve {
 		mark = markKept
 	}
-	var slots []string
+	var out []string
 	for i, e := range f.endpoints {
-		slots = append(slots, fmt.Sprintf("%d : %s . %d", i, e.Addr(), e.Port()))
+		out = append(out, fmt.Sprintf("ip daddr %[1]s %[2]s dport %[3]d"+
+			" jhash ip saddr . %[2]s sport . ip daddr . %[2]s dport mod %[4]d seed %#[5]x == %[6]d ct mark set %[7]d dnat to %[8]s comment %[9]q",
+			f.addr.Addr(), f.protocol, f.addr.Port(), len(f.endpoints), f.seed(), i, mark, e, f.name))
 	}
-	return fmt.Sprintf("ip daddr %[1]s %[2]s dport %[3]d ct mark set %[4]d"+
-		" dnat ip addr . port to jhash ip saddr . %[2]s sport . ip daddr . %[2]s dport mod %[5]d seed %#[6]x map { %[7]s } comment %[8]q",
-		f.addr.Addr(), f.protocol, f.addr.Port(), mark, len(slots), f.seed(), strings.Join(slots, ", "), f.name)
+	return out
 }
 
 // seed is the same for as long as the front is there.
