@@ -138,19 +138,25 @@ func (a *Allocator) Assign(ctx context.Context, r Request) (pool.Assignment, err
 		return done, err
 	}
 	a.wake()
-	select {
-	case outcome := <-w.served:
-		return outcome.assignment, outcome.err
-	case <-ctx.Done():
-		return a.giveUp(w)
+	for {
+		select {
+		case outcome := <-w.served:
+			return outcome.assignment, outcome.err
+		case <-ctx.Done():
+			return a.giveUp(w)
+		case <-a.timePasses():
+			a.serveNow() // a Step may be far: the loop pauses when EC2 fails
+		}
 	}
 }
 
-// begin assigns at once, or puts the request in line.
+// begin serves those in line, and then assigns at once or puts the request in
+// line.
 func (a *Allocator) begin(r Request) (*waiter, pool.Assignment, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
+	a.serve(now)
 	if len(a.waiters) == 0 || a.pool.Holds(r.Key) {
 		if got, ok, err := a.try(r, now); ok || err != nil {
 			return nil, got, err
@@ -213,6 +219,12 @@ func (a *Allocator) serve(now time.Time) {
 		}
 		a.waiters = nil
 	}
+}
+
+func (a *Allocator) serveNow() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.serve(time.Now())
 }
 
 // giveUp leaves the line, with the reason. What was served meanwhile counts.

@@ -109,3 +109,56 @@ func TestNobodyGoesBeforeTheLine(t *testing.T) {
 		}
 	})
 }
+
+// A describe that is slow, or fails, keeps nobody from what is free: an address
+// whose cool-down ends meanwhile goes to who waits.
+func TestDescribesKeepNobodyWaiting(t *testing.T) {
+	one := pool.Limits{ENIs: 1, AddressesPerENI: 2}
+	for name, worsen := range map[string]func(*fakeEC2){
+		"slow": func(f *fakeEC2) { f.slow = map[call]time.Duration{describe: 29 * time.Second} },
+		"failing": func(f *fakeEC2) {
+			f.fault = func(c call, _ int) fault { return map[call]fault{describe: throttle}[c] }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := settingsFor(one)
+			inTime(t, s, func() *fakeEC2 { return newEC2(one, 1) }, func(t *testing.T, n *node) {
+				n.settle(3 * time.Second)
+				n.mustAdd("old")
+				n.settle(resync - 20*time.Second)
+				n.ec2.set(worsen)
+				n.release("old")
+				n.settle(s.Pool.CoolDown - 2*time.Second)
+				if got := n.add("new"); got.err != nil || got.took != 2*time.Second {
+					t.Errorf("got %v after %s, want to wait for the 2 s that are left of the cool-down", got.err, got.took)
+				}
+			})
+		})
+	}
+}
+
+// An address that is free by now is for who comes, when nobody is in line.
+func TestTheLineIsServedBeforeWhoComes(t *testing.T) {
+	two := pool.Limits{ENIs: 1, AddressesPerENI: 3}
+	s := settingsFor(two)
+	inTime(t, s, func() *fakeEC2 { return newEC2(two, 2) }, func(t *testing.T, n *node) {
+		n.settle(time.Second)
+		n.stop()
+		n.mu.Lock() // a request in line that nobody has looked at since there are addresses
+		first := &waiter{request: request("first"), served: make(chan outcome, 1)}
+		n.waiters = append(n.waiters, first)
+		n.mu.Unlock()
+		second := n.add("second")
+		if second.err != nil || second.took != 0 {
+			t.Errorf("the second got %v after %s", second.err, second.took)
+		}
+		select {
+		case got := <-first.served:
+			if got.err != nil || !got.assignment.Address.Less(second.Address) {
+				t.Errorf("the first got %v, %v, the second %s", got.assignment.Address, got.err, second.Address)
+			}
+		default:
+			t.Error("the first still waits")
+		}
+	})
+}

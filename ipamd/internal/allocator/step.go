@@ -27,26 +27,31 @@ const (
 // depend on each other at the same time, and more as soon as one of them, or a
 // new request, makes a difference. It returns when no call is on its way and
 // there is nothing to do, or EC2 is to be looked at first. again is when the
-// next Step is due.
+// next Step is due. What is free is handed out all the while, also if EC2 does
+// not answer; nothing is planned before it did.
 func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
-	if err := a.describe(ctx); err != nil {
-		return 0, err
+	err = a.expire()
+	landed, looked := make(chan *pool.Failure), make(chan error)
+	flying, looking, suspect := 0, a.lookDue(), false
+	if looking {
+		go func() { looked <- a.describe(ctx) }()
 	}
-	landed := make(chan *pool.Failure)
-	flying := 0
 	var failed []error
-	suspect := false
 	for {
-		if !suspect {
+		if !looking && !suspect {
 			for _, action := range a.plan() {
 				flying++
 				go func() { landed <- a.call(ctx, action) }()
 			}
 		}
-		if flying == 0 {
+		if flying == 0 && !looking {
 			break
 		}
 		select {
+		case blind := <-looked:
+			if looking = false; blind != nil {
+				return 0, errors.Join(blind, err, a.expire())
+			}
 		case failure := <-landed:
 			flying--
 			if failure != nil {
@@ -93,17 +98,17 @@ func inDoubt(c pool.Class) bool {
 	return false
 }
 
-// describe looks at EC2 when what is known is in doubt or old.
+// lookDue says whether what is known of EC2 is in doubt or old.
+func (a *Allocator) lookDue() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	age := time.Since(a.described)
+	return (a.doubt && age >= redescribe) || age >= resync || (a.pool.Transitional() && age >= following)
+}
+
+// describe looks at EC2.
 func (a *Allocator) describe(ctx context.Context) error {
 	now := time.Now()
-	a.mu.Lock()
-	transitional := a.pool.Transitional()
-	a.mu.Unlock()
-	age := now.Sub(a.described)
-	due := (a.doubt && age >= redescribe) || age >= resync || (transitional && age >= following)
-	if !due {
-		return nil
-	}
 	leftovers := a.doubt
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -118,7 +123,7 @@ func (a *Allocator) describe(ctx context.Context) error {
 	a.described, a.doubt = now, now.Before(a.settled)
 	a.pool.Observe(enis, leftovers, now)
 	a.keep()
-	a.serve(now)
+	a.serve(time.Now())
 	a.changed()
 	return nil
 }
