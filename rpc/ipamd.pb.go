@@ -104,6 +104,58 @@ func (Reason) EnumDescriptor() ([]byte, []int) {
 	return file_rpc_ipamd_proto_rawDescGZIP(), []int{0}
 }
 
+type HealthReply_Status int32
+
+const (
+	HealthReply_UNKNOWN         HealthReply_Status = 0
+	HealthReply_SERVING         HealthReply_Status = 1
+	HealthReply_NOT_SERVING     HealthReply_Status = 2
+	HealthReply_SERVICE_UNKNOWN HealthReply_Status = 3
+)
+
+// Enum value maps for HealthReply_Status.
+var (
+	HealthReply_Status_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "SERVING",
+		2: "NOT_SERVING",
+		3: "SERVICE_UNKNOWN",
+	}
+	HealthReply_Status_value = map[string]int32{
+		"UNKNOWN":         0,
+		"SERVING":         1,
+		"NOT_SERVING":     2,
+		"SERVICE_UNKNOWN": 3,
+	}
+)
+
+func (x HealthReply_Status) Enum() *HealthReply_Status {
+	p := new(HealthReply_Status)
+	*p = x
+	return p
+}
+
+func (x HealthReply_Status) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HealthReply_Status) Descriptor() protoreflect.EnumDescriptor {
+	return file_rpc_ipamd_proto_enumTypes[1].Descriptor()
+}
+
+func (HealthReply_Status) Type() protoreflect.EnumType {
+	return &file_rpc_ipamd_proto_enumTypes[1]
+}
+
+func (x HealthReply_Status) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HealthReply_Status.Descriptor instead.
+func (HealthReply_Status) EnumDescriptor() ([]byte, []int) {
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{12, 0}
+}
+
 // Attachment is CNI's key: unique as long as the attachment lives.
 type Attachment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -510,11 +562,14 @@ func (x *Address) GetDeviceNumber() uint32 {
 }
 
 type ReleaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attachment    *Attachment            `protobuf:"bytes,1,opt,name=attachment,proto3" json:"attachment,omitempty"`
-	Pod           *Pod                   `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`       // finds addresses that were adopted without a record
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // for the log: "DEL", "GC", "ADD failed"
-	Client        string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Attachment *Attachment            `protobuf:"bytes,1,opt,name=attachment,proto3" json:"attachment,omitempty"`
+	Pod        *Pod                   `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	Reason     string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // for the log: "DEL", "GC", "ADD failed"
+	Client     string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	// Those of the ADD's result, where the runtime kept it. An address that was
+	// adopted without a record is released only if it is among them.
+	Addresses     []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +630,13 @@ func (x *ReleaseRequest) GetClient() string {
 		return x.Client
 	}
 	return ""
+}
+
+func (x *ReleaseRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
 }
 
 type ReleaseReply struct {
@@ -762,6 +824,96 @@ func (x *Failure) GetMessage() string {
 	return ""
 }
 
+// HealthRequest and HealthReply have the shape of the messages of gRPC's
+// standard health service (grpc/health/v1), for a client without gRPC's code.
+type HealthRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthRequest) Reset() {
+	*x = HealthRequest{}
+	mi := &file_rpc_ipamd_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthRequest) ProtoMessage() {}
+
+func (x *HealthRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_ipamd_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
+func (*HealthRequest) Descriptor() ([]byte, []int) {
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *HealthRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+type HealthReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        HealthReply_Status     `protobuf:"varint,1,opt,name=status,proto3,enum=causeway.ipamd.v1.HealthReply_Status" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthReply) Reset() {
+	*x = HealthReply{}
+	mi := &file_rpc_ipamd_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthReply) ProtoMessage() {}
+
+func (x *HealthReply) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_ipamd_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthReply.ProtoReflect.Descriptor instead.
+func (*HealthReply) Descriptor() ([]byte, []int) {
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *HealthReply) GetStatus() HealthReply_Status {
+	if x != nil {
+		return x.Status
+	}
+	return HealthReply_UNKNOWN
+}
+
 var File_rpc_ipamd_proto protoreflect.FileDescriptor
 
 const file_rpc_ipamd_proto_rawDesc = "" +
@@ -804,14 +956,15 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\vroute_table\x18\x03 \x01(\rR\n" +
 	"routeTable\x12\x10\n" +
 	"\x03eni\x18\x04 \x01(\tR\x03eni\x12#\n" +
-	"\rdevice_number\x18\x05 \x01(\rR\fdeviceNumber\"\xa9\x01\n" +
+	"\rdevice_number\x18\x05 \x01(\rR\fdeviceNumber\"\xc7\x01\n" +
 	"\x0eReleaseRequest\x12=\n" +
 	"\n" +
 	"attachment\x18\x01 \x01(\v2\x1d.causeway.ipamd.v1.AttachmentR\n" +
 	"attachment\x12(\n" +
 	"\x03pod\x18\x02 \x01(\v2\x16.causeway.ipamd.v1.PodR\x03pod\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06client\x18\x04 \x01(\tR\x06client\"M\n" +
+	"\x06client\x18\x04 \x01(\tR\x06client\x12\x1c\n" +
+	"\taddresses\x18\x05 \x03(\tR\taddresses\"M\n" +
 	"\fReleaseReply\x12=\n" +
 	"\n" +
 	"assignment\x18\x01 \x01(\v2\x1d.causeway.ipamd.v1.AssignmentR\n" +
@@ -822,7 +975,16 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\vassignments\x18\x01 \x03(\v2\x1d.causeway.ipamd.v1.AssignmentR\vassignments\"V\n" +
 	"\aFailure\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.causeway.ipamd.v1.ReasonR\x06reason\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage*\xbb\x02\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\")\n" +
+	"\rHealthRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x96\x01\n" +
+	"\vHealthReply\x12=\n" +
+	"\x06status\x18\x01 \x01(\x0e2%.causeway.ipamd.v1.HealthReply.StatusR\x06status\"H\n" +
+	"\x06Status\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\v\n" +
+	"\aSERVING\x10\x01\x12\x0f\n" +
+	"\vNOT_SERVING\x10\x02\x12\x13\n" +
+	"\x0fSERVICE_UNKNOWN\x10\x03*\xbb\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_STARTING\x10\x01\x12\x1b\n" +
@@ -836,11 +998,7 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x12REASON_DEVICE_LATE\x10\t\x12\x1c\n" +
 	"\x18REASON_STATE_NOT_WRITTEN\x10\n" +
 	"\x12\x1a\n" +
-	"\x16REASON_INVALID_REQUEST\x10\v2\xe8\x01\n" +
-	"\x05Ipamd\x12J\n" +
-	"\x06Assign\x12 .causeway.ipamd.v1.AssignRequest\x1a\x1e.causeway.ipamd.v1.AssignReply\x12M\n" +
-	"\aRelease\x12!.causeway.ipamd.v1.ReleaseRequest\x1a\x1f.causeway.ipamd.v1.ReleaseReply\x12D\n" +
-	"\x04List\x12\x1e.causeway.ipamd.v1.ListRequest\x1a\x1c.causeway.ipamd.v1.ListReplyB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
+	"\x16REASON_INVALID_REQUEST\x10\vB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
 
 var (
 	file_rpc_ipamd_proto_rawDescOnce sync.Once
@@ -854,45 +1012,43 @@ func file_rpc_ipamd_proto_rawDescGZIP() []byte {
 	return file_rpc_ipamd_proto_rawDescData
 }
 
-var file_rpc_ipamd_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_rpc_ipamd_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_rpc_ipamd_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_rpc_ipamd_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_rpc_ipamd_proto_goTypes = []any{
-	(Reason)(0),            // 0: causeway.ipamd.v1.Reason
-	(*Attachment)(nil),     // 1: causeway.ipamd.v1.Attachment
-	(*Pod)(nil),            // 2: causeway.ipamd.v1.Pod
-	(*AssignRequest)(nil),  // 3: causeway.ipamd.v1.AssignRequest
-	(*AssignReply)(nil),    // 4: causeway.ipamd.v1.AssignReply
-	(*Assignment)(nil),     // 5: causeway.ipamd.v1.Assignment
-	(*Address)(nil),        // 6: causeway.ipamd.v1.Address
-	(*ReleaseRequest)(nil), // 7: causeway.ipamd.v1.ReleaseRequest
-	(*ReleaseReply)(nil),   // 8: causeway.ipamd.v1.ReleaseReply
-	(*ListRequest)(nil),    // 9: causeway.ipamd.v1.ListRequest
-	(*ListReply)(nil),      // 10: causeway.ipamd.v1.ListReply
-	(*Failure)(nil),        // 11: causeway.ipamd.v1.Failure
+	(Reason)(0),             // 0: causeway.ipamd.v1.Reason
+	(HealthReply_Status)(0), // 1: causeway.ipamd.v1.HealthReply.Status
+	(*Attachment)(nil),      // 2: causeway.ipamd.v1.Attachment
+	(*Pod)(nil),             // 3: causeway.ipamd.v1.Pod
+	(*AssignRequest)(nil),   // 4: causeway.ipamd.v1.AssignRequest
+	(*AssignReply)(nil),     // 5: causeway.ipamd.v1.AssignReply
+	(*Assignment)(nil),      // 6: causeway.ipamd.v1.Assignment
+	(*Address)(nil),         // 7: causeway.ipamd.v1.Address
+	(*ReleaseRequest)(nil),  // 8: causeway.ipamd.v1.ReleaseRequest
+	(*ReleaseReply)(nil),    // 9: causeway.ipamd.v1.ReleaseReply
+	(*ListRequest)(nil),     // 10: causeway.ipamd.v1.ListRequest
+	(*ListReply)(nil),       // 11: causeway.ipamd.v1.ListReply
+	(*Failure)(nil),         // 12: causeway.ipamd.v1.Failure
+	(*HealthRequest)(nil),   // 13: causeway.ipamd.v1.HealthRequest
+	(*HealthReply)(nil),     // 14: causeway.ipamd.v1.HealthReply
 }
 var file_rpc_ipamd_proto_depIdxs = []int32{
-	1,  // 0: causeway.ipamd.v1.AssignRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
-	2,  // 1: causeway.ipamd.v1.AssignRequest.pod:type_name -> causeway.ipamd.v1.Pod
-	5,  // 2: causeway.ipamd.v1.AssignReply.assignment:type_name -> causeway.ipamd.v1.Assignment
-	1,  // 3: causeway.ipamd.v1.Assignment.attachment:type_name -> causeway.ipamd.v1.Attachment
-	2,  // 4: causeway.ipamd.v1.Assignment.pod:type_name -> causeway.ipamd.v1.Pod
-	6,  // 5: causeway.ipamd.v1.Assignment.addresses:type_name -> causeway.ipamd.v1.Address
-	1,  // 6: causeway.ipamd.v1.ReleaseRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
-	2,  // 7: causeway.ipamd.v1.ReleaseRequest.pod:type_name -> causeway.ipamd.v1.Pod
-	5,  // 8: causeway.ipamd.v1.ReleaseReply.assignment:type_name -> causeway.ipamd.v1.Assignment
-	5,  // 9: causeway.ipamd.v1.ListReply.assignments:type_name -> causeway.ipamd.v1.Assignment
+	2,  // 0: causeway.ipamd.v1.AssignRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
+	3,  // 1: causeway.ipamd.v1.AssignRequest.pod:type_name -> causeway.ipamd.v1.Pod
+	6,  // 2: causeway.ipamd.v1.AssignReply.assignment:type_name -> causeway.ipamd.v1.Assignment
+	2,  // 3: causeway.ipamd.v1.Assignment.attachment:type_name -> causeway.ipamd.v1.Attachment
+	3,  // 4: causeway.ipamd.v1.Assignment.pod:type_name -> causeway.ipamd.v1.Pod
+	7,  // 5: causeway.ipamd.v1.Assignment.addresses:type_name -> causeway.ipamd.v1.Address
+	2,  // 6: causeway.ipamd.v1.ReleaseRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
+	3,  // 7: causeway.ipamd.v1.ReleaseRequest.pod:type_name -> causeway.ipamd.v1.Pod
+	6,  // 8: causeway.ipamd.v1.ReleaseReply.assignment:type_name -> causeway.ipamd.v1.Assignment
+	6,  // 9: causeway.ipamd.v1.ListReply.assignments:type_name -> causeway.ipamd.v1.Assignment
 	0,  // 10: causeway.ipamd.v1.Failure.reason:type_name -> causeway.ipamd.v1.Reason
-	3,  // 11: causeway.ipamd.v1.Ipamd.Assign:input_type -> causeway.ipamd.v1.AssignRequest
-	7,  // 12: causeway.ipamd.v1.Ipamd.Release:input_type -> causeway.ipamd.v1.ReleaseRequest
-	9,  // 13: causeway.ipamd.v1.Ipamd.List:input_type -> causeway.ipamd.v1.ListRequest
-	4,  // 14: causeway.ipamd.v1.Ipamd.Assign:output_type -> causeway.ipamd.v1.AssignReply
-	8,  // 15: causeway.ipamd.v1.Ipamd.Release:output_type -> causeway.ipamd.v1.ReleaseReply
-	10, // 16: causeway.ipamd.v1.Ipamd.List:output_type -> causeway.ipamd.v1.ListReply
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	1,  // 11: causeway.ipamd.v1.HealthReply.status:type_name -> causeway.ipamd.v1.HealthReply.Status
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_rpc_ipamd_proto_init() }
@@ -905,10 +1061,10 @@ func file_rpc_ipamd_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_ipamd_proto_rawDesc), len(file_rpc_ipamd_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   11,
+			NumEnums:      2,
+			NumMessages:   13,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   0,
 		},
 		GoTypes:           file_rpc_ipamd_proto_goTypes,
 		DependencyIndexes: file_rpc_ipamd_proto_depIdxs,

@@ -14,5 +14,5 @@ bin=${XDG_CACHE_HOME:-$HOME/.cache}/causeway/protoc-$protobuf-$grpc
 	GOBIN=$bin "$go" install "google.golang.org/grpc/cmd/protoc-gen-go-grpc@$grpc"
 
 PATH=$bin:$PATH protoc --go_out=. --go_opt=paths=source_relative \
-	--go-grpc_out=. --go-grpc_opt=paths=source_relative rpc/ipamd.proto
+	--go-grpc_out=. --go-grpc_opt=paths=source_relative rpc/ipamd.proto rpc/service/service.proto
 "$go" generate ./...

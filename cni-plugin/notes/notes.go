@@ -57,6 +57,15 @@ func Leave(dir string, n Note) error {
 	return nil
 }
 
+// Withdraw removes the note of an attachment, if there is one: it is wanted
+// again.
+func Withdraw(dir string, n Note) error {
+	if err := os.Remove(filepath.Join(dir, fileName(n))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("withdrawing a release note: %w", err)
+	}
+	return nil
+}
+
 // fileName keeps to one path element whatever the runtime calls things.
 func fileName(n Note) string {
 	clean := strings.NewReplacer("/", "_", "\x00", "_")

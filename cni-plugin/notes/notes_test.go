@@ -34,4 +34,12 @@ func TestNotes(t *testing.T) {
 	if diff := cmp.Diff([]Note{b, a}, slices.SortedFunc(maps.Values(got), less)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	for range 2 {
+		if err := Withdraw(dir, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, _ := Pending(dir); len(left) != 1 {
+		t.Errorf("left after one was withdrawn: %v", left)
+	}
 }

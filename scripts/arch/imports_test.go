@@ -52,7 +52,7 @@ var doorways = []struct {
 	{"iptables", []string{"github.com/coreos/go-iptables"}, []string{"./proxy/internal/iptables"}},
 	{"AWS", []string{"github.com/aws"}, []string{"./ipamd/internal/ec2"}},
 	{"CNI", []string{"github.com/containernetworking"}, []string{"./cni-plugin", "./cni-plugin/internal/plugin"}},
-	{"gRPC", []string{"google.golang.org/grpc"}, []string{"./rpc", "./cni-plugin/internal/plugin", "./ipamd/internal/server"}},
+	{"gRPC", []string{"google.golang.org/grpc"}, []string{"./rpc/service", "./cni-plugin/internal/plugin", "./cni-plugin/internal/unary", "./ipamd/internal/server"}},
 }
 
 func TestForeignWorldsHaveOneDoorway(t *testing.T) {

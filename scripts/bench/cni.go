@@ -89,6 +89,10 @@ func remove(all []ns.NetNS) error {
 	return errors.Join(failed...)
 }
 
+// teardown is how long the kernel may take to tear a namespace down after it
+// was removed. It holds locks meanwhile that the next call would wait for.
+const teardown = 60 * time.Millisecond
+
 // inTurns measures ADD and DEL of both plugins, one pod at a time, in turns.
 func inTurns(ctx context.Context, ours, peer plugin, rounds int) (adds, dels [2][]time.Duration, err error) {
 	for i := range rounds {
@@ -106,6 +110,7 @@ func inTurns(ctx context.Context, ours, peer plugin, rounds int) (adds, dels [2]
 			if err = errors.Join(err, remove(pods)); err != nil {
 				return adds, dels, err
 			}
+			time.Sleep(teardown)
 			adds[side], dels[side] = append(adds[side], add), append(dels[side], del)
 		}
 	}

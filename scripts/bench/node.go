@@ -14,6 +14,7 @@ import (
 
 	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/rpc"
+	"github.com/causeway-cni/causeway/rpc/service"
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 )
 
@@ -135,7 +136,7 @@ func daemonShare(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	client := rpc.NewIpamdClient(conn)
+	client := service.NewIpamdClient(conn)
 	var took []time.Duration
 	for i := range 200 {
 		key := &rpc.Attachment{Network: "aws-cni", ContainerId: fmt.Sprintf("share-%d", i), Interface: "eth0"}

@@ -11,9 +11,9 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/causeway-cni/causeway/cni-plugin/notes"
 	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
-	"github.com/causeway-cni/causeway/rpc"
 )
 
 // add gives a pod its address and wires it. What a failed ADD did is undone:
@@ -23,12 +23,6 @@ func (p Plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	conn, err := dial(c.socket)
-	if err != nil {
-		return rpcError("assigning an address", err, c)
-	}
-	defer conn.Close()
-	conn.Connect() // while the namespaces are opened
 	host, pod, err := openBoth(c.netns)
 	if err != nil {
 		return err
@@ -37,13 +31,18 @@ func (p Plugin) add(args *skel.CmdArgs) error {
 	defer pod.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), p.patience)
 	defer cancel()
-	client := rpc.NewIpamdClient(conn)
-	assigned, err := assign(ctx, client, c)
+	if err := notes.Withdraw(c.notes, noteOf(c, "")); err != nil {
+		return types.NewError(types.ErrIOFailure, err.Error(), "")
+	}
+	assigned, err := daemon(c.socket).assign(ctx, c)
 	if err != nil {
+		failure := rpcError("assigning an address", err, c)
 		if away(err) { // and may have assigned all the same
-			err = errors.Join(err, p.release(client, c, "ADD failed"))
+			if err := giveBack(c); err != nil {
+				return err
+			}
 		}
-		return rpcError("assigning an address", err, c)
+		return failure
 	}
 	plan, err := planFrom(assigned, args.IfName)
 	if err == nil {
@@ -51,10 +50,16 @@ func (p Plugin) add(args *skel.CmdArgs) error {
 		err = wire(host, pod, plan)
 	}
 	if err != nil {
-		undo := errors.Join(host.DeleteLink(plan.HostLink), unroute(host, plan), p.release(client, c, "ADD failed"))
+		undo := errors.Join(host.DeleteLink(plan.HostLink), unroute(host, plan), giveBack(c))
 		return types.NewError(types.ErrInternal, "wiring the pod: "+errors.Join(err, undo).Error(), "")
 	}
 	return types.PrintResult(result(plan, c.netns), c.conf.CNIVersion)
+}
+
+// giveBack releases the address of a failed ADD.
+func giveBack(c call) error {
+	_, _, err := releaseOrNote(c, "ADD failed")
+	return err
 }
 
 // openBoth opens the host's and the pod's namespace.

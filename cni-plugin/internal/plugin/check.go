@@ -27,11 +27,7 @@ func (p Plugin) check(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	_, prevAddrs, err := fromPrevResult(c)
-	if err != nil {
-		return types.NewError(types.ErrDecodingFailure, err.Error(), "")
-	}
-	assigned, err := p.lookUp(c)
+	assigned, err := lookUp(c)
 	if err != nil {
 		return err
 	}
@@ -49,7 +45,7 @@ func (p Plugin) check(args *skel.CmdArgs) error {
 	if err != nil {
 		return types.NewError(types.ErrInternal, err.Error(), "")
 	}
-	for _, a := range prevAddrs {
+	for _, a := range c.prev.addresses {
 		if !slices.ContainsFunc(plan.Addresses, func(have podnet.Address) bool { return have.IP == a }) {
 			wrong = append(wrong, fmt.Sprintf("the runtime holds address %s, which ipamd did not assign to this pod", a))
 		}
@@ -61,19 +57,14 @@ func (p Plugin) check(args *skel.CmdArgs) error {
 }
 
 // lookUp asks ipamd what this attachment holds.
-func (p Plugin) lookUp(c call) (*rpc.Assignment, error) {
-	conn, err := dial(c.socket)
-	if err != nil {
-		return nil, rpcError("checking the address", err, c)
-	}
-	defer conn.Close()
+func lookUp(c call) (*rpc.Assignment, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
 	defer cancel()
-	reply, err := rpc.NewIpamdClient(conn).List(ctx, &rpc.ListRequest{Network: c.attachment.GetNetwork()})
+	held, err := daemon(c.socket).list(ctx, c.attachment.GetNetwork())
 	if err != nil {
 		return nil, rpcError("checking the address", err, c)
 	}
-	for _, a := range reply.GetAssignments() {
+	for _, a := range held {
 		if a.GetAttachment().GetContainerId() == c.attachment.GetContainerId() &&
 			a.GetAttachment().GetInterface() == c.attachment.GetInterface() {
 			return a, nil

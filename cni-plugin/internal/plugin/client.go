@@ -4,40 +4,78 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/causeway-cni/causeway/cni-plugin/internal/unary"
 	"github.com/causeway-cni/causeway/rpc"
 )
 
-// dial prepares a connection to ipamd; nothing is sent before the first call.
-// The socket is local, so a daemon that is restarting is looked for often.
-func dial(socket string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("unix://"+socket,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 250 * time.Millisecond},
-			MinConnectTimeout: time.Second,
-		}))
+// Methods of ipamd (rpc/service/service.proto), and of gRPC's health service.
+const (
+	methodAssign  = "/causeway.ipamd.v1.Ipamd/Assign"
+	methodRelease = "/causeway.ipamd.v1.Ipamd/Release"
+	methodList    = "/causeway.ipamd.v1.Ipamd/List"
+	methodHealth  = "/grpc.health.v1.Health/Check"
+)
+
+// firstPause and longestPause are between tries to reach a daemon that is
+// restarting; the socket is local, so it is looked for often.
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = 200 * time.Millisecond
+)
+
+// ipamd is the daemon behind a socket.
+type ipamd struct{ unary.Client }
+
+func daemon(socket string) ipamd {
+	return ipamd{unary.Client{Socket: socket, Agent: "causeway-cni/" + rpc.Version}}
 }
 
-// assign asks for the pod's address until there is an answer or ctx ends. A
-// daemon that goes away in the middle is asked again: assigning twice gives
-// the same address.
-func assign(ctx context.Context, client rpc.IpamdClient, c call) (*rpc.Assignment, error) {
-	request := &rpc.AssignRequest{Attachment: c.attachment, Pod: c.pod, Netns: c.netns, Client: rpc.Version}
-	for {
-		reply, err := client.Assign(ctx, request, grpc.WaitForReady(true))
-		if err == nil {
-			return reply.GetAssignment(), nil
+// patiently calls until there is an answer or ctx ends. A daemon that goes away
+// in the middle is asked again, so the method must bear being called twice.
+func (d ipamd) patiently(ctx context.Context, method string, in, out proto.Message) error {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := d.Call(ctx, method, in, out)
+		if status.Code(err) != codes.Unavailable || reasonOf(err) != nil {
+			return err
 		}
-		if status.Code(err) != codes.Unavailable || reasonOf(err) != nil || ctx.Err() != nil {
-			return nil, err
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
 		}
 	}
+}
+
+// assign asks for the pod's address. Assigning twice gives the same address.
+func (d ipamd) assign(ctx context.Context, c call) (*rpc.Assignment, error) {
+	var reply rpc.AssignReply
+	err := d.patiently(ctx, methodAssign, &rpc.AssignRequest{Attachment: c.attachment, Pod: c.pod, Netns: c.netns, Client: rpc.Version}, &reply)
+	return reply.GetAssignment(), err
+}
+
+// release gives an address back, once: a daemon that is away finds a note.
+func (d ipamd) release(ctx context.Context, c call, reason string) (*rpc.Assignment, error) {
+	var reply rpc.ReleaseReply
+	err := d.Call(ctx, methodRelease, &rpc.ReleaseRequest{
+		Attachment: c.attachment, Pod: c.pod, Reason: reason, Client: rpc.Version, Addresses: c.addresses(),
+	}, &reply)
+	return reply.GetAssignment(), err
+}
+
+func (d ipamd) list(ctx context.Context, network string) ([]*rpc.Assignment, error) {
+	var reply rpc.ListReply
+	err := d.patiently(ctx, methodList, &rpc.ListRequest{Network: network}, &reply)
+	return reply.GetAssignments(), err
+}
+
+func (d ipamd) serving(ctx context.Context, service string) (bool, error) {
+	var reply rpc.HealthReply
+	err := d.patiently(ctx, methodHealth, &rpc.HealthRequest{Service: service}, &reply)
+	return reply.GetStatus() == rpc.HealthReply_SERVING, err
 }
 
 // reasonOf is the cause that ipamd gave for a failure, if it gave one.

@@ -2,18 +2,15 @@ package plugin
 
 import (
 	"context"
-	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	current "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/causeway-cni/causeway/cni-plugin/notes"
+	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/ipamd/linux"
 	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
@@ -34,39 +31,64 @@ func (p Plugin) del(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	released, daemonAway, err := p.releaseOrNote(c)
-	if err != nil {
-		return err
-	}
 	host, err := kernel.Open("")
 	if err != nil {
 		return types.NewError(types.ErrInternal, err.Error(), "")
 	}
 	defer host.Close()
-	if err := p.clean(host, c, released, daemonAway); err != nil {
+	link, err := findLink(host, c)
+	if err != nil {
+		return types.NewError(types.ErrInternal, err.Error(), "")
+	}
+	released, daemonAway, err := releaseOrNote(c, "DEL")
+	if err != nil {
+		return err
+	}
+	if daemonAway {
+		err = cleanByResult(host, c, link)
+	} else if released != nil {
+		err = clean(host, released, link)
+	}
+	if err != nil {
 		return types.NewError(types.ErrInternal, "removing the pod's routes: "+err.Error(), "")
 	}
 	return nil
 }
 
+// hostLink is a pod's link as it was before its address was released: from
+// then on a newer sandbox of the same pod may make one of the same name.
+type hostLink struct {
+	name  string
+	index int // 0 if it is gone, or another sandbox's
+}
+
+// findLink looks for the link that the ADD made. A hardware address other than
+// in its result means that it is a newer sandbox's.
+func findLink(host *kernel.Handle, c call) (hostLink, error) {
+	l := hostLink{name: c.prev.link}
+	if l.name == "" {
+		l.name = podnet.VethName(config.VethPrefix, c.pod.GetNamespace(), c.pod.GetName())
+	}
+	index, mac, err := host.Find(l.name)
+	if err == nil && (c.prev.mac == linux.MAC{} || c.prev.mac == mac) {
+		l.index = index
+	}
+	return l, err
+}
+
 // releaseOrNote releases the attachment's address, or leaves a note for the
 // daemon if it does not answer.
-func (p Plugin) releaseOrNote(c call) (released *rpc.Assignment, daemonAway bool, err error) {
-	conn, err := dial(c.socket)
-	if err != nil {
-		return nil, false, rpcError("releasing the address", err, c)
-	}
-	defer conn.Close()
+func releaseOrNote(c call, reason string) (released *rpc.Assignment, daemonAway bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
-	reply, err := rpc.NewIpamdClient(conn).Release(ctx, releaseRequest(c, "DEL"))
+	released, err = daemon(c.socket).release(ctx, c, reason)
 	if err == nil {
-		return reply.GetAssignment(), false, nil
+		return released, false, nil
 	}
 	if !away(err) {
 		return nil, false, rpcError("releasing the address", err, c)
 	}
-	if err := notes.Leave(c.notes, noteOf(c, "DEL")); err != nil {
+	if err := notes.Leave(c.notes, noteOf(c, reason)); err != nil {
 		return nil, true, types.NewError(types.ErrTryAgainLater, "ipamd does not answer on "+c.socket+", and "+err.Error(), "")
 	}
 	return nil, true, nil
@@ -78,20 +100,6 @@ func away(err error) bool {
 	return code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.Canceled
 }
 
-// release gives back the address of a failed ADD.
-func (p Plugin) release(client rpc.IpamdClient, c call, reason string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
-	defer cancel()
-	if _, err := client.Release(ctx, releaseRequest(c, reason)); err != nil {
-		return notes.Leave(c.notes, noteOf(c, reason))
-	}
-	return nil
-}
-
-func releaseRequest(c call, reason string) *rpc.ReleaseRequest {
-	return &rpc.ReleaseRequest{Attachment: c.attachment, Pod: c.pod, Reason: reason, Client: rpc.Version}
-}
-
 func noteOf(c call, reason string) notes.Note {
 	return notes.Note{
 		Network: c.attachment.GetNetwork(), ContainerID: c.attachment.GetContainerId(), Interface: c.attachment.GetInterface(),
@@ -99,35 +107,31 @@ func noteOf(c call, reason string) notes.Note {
 	}
 }
 
-// clean removes what routes to the pod on the host. What that is says the
-// daemon, or, while it is away, the result of the ADD that the runtime kept.
-// With neither, the daemon will do it when it finds the note.
-func (p Plugin) clean(host *kernel.Handle, c call, released *rpc.Assignment, daemonAway bool) error {
-	if daemonAway {
-		return cleanByResult(host, c)
-	}
-	if released == nil {
-		return nil
-	}
-	plan, err := planFrom(released, c.attachment.GetInterface())
+// clean removes what routes to the pod on the host, as the daemon says, and
+// gives its link up.
+func clean(host *kernel.Handle, released *rpc.Assignment, link hostLink) error {
+	plan, err := planFrom(released, "")
 	if err != nil {
 		return err
 	}
-	if err := unroute(host, plan); err != nil || released.GetShared() {
+	if err := unroute(host, plan); err != nil {
 		return err
 	}
-	return host.MoveToGroup(plan.HostLink, config.DeadLinkGroup)
+	if released.GetShared() || link.index == 0 || link.name != plan.HostLink {
+		return nil
+	}
+	return host.MoveToGroup(link.index, config.DeadLinkGroup)
 }
 
-// cleanByResult finds the rules and routes of the addresses in prevResult. A
-// link that still has a route belongs to a newer sandbox of the same pod.
-func cleanByResult(host *kernel.Handle, c call) error {
-	link, addrs, err := fromPrevResult(c)
-	if err != nil || link == "" {
-		return err
+// cleanByResult does the same while the daemon is away, by the result of the
+// ADD that the runtime kept. Without one, or if the link is another's by now,
+// the daemon will do it when it finds the note.
+func cleanByResult(host *kernel.Handle, c call, link hostLink) error {
+	if c.prev.link == "" || link.index == 0 {
+		return nil
 	}
-	for _, a := range addrs {
-		scope := linux.Scope{VethPrefix: link, Priorities: []int{config.RuleToPod, config.RuleFromPod}, Address: a}
+	for _, a := range c.prev.addresses {
+		scope := linux.Scope{VethPrefix: link.name, Priorities: []int{config.RuleToPod, config.RuleFromPod}, Address: a}
 		had, err := host.Observe(scope)
 		if err != nil {
 			return err
@@ -136,38 +140,9 @@ func cleanByResult(host *kernel.Handle, c call) error {
 			return err
 		}
 	}
-	left, err := host.Observe(linux.Scope{VethPrefix: link})
+	left, err := host.Observe(linux.Scope{VethPrefix: link.name})
 	if err != nil || len(left.Routes) > 0 {
-		return err
+		return err // a newer sandbox of the same pod is routed over it
 	}
-	return host.MoveToGroup(link, config.DeadLinkGroup)
-}
-
-// fromPrevResult is the host link and the addresses of the ADD's result; the
-// runtime may have kept none.
-func fromPrevResult(c call) (link string, addrs []netip.Addr, err error) {
-	if err := version.ParsePrevResult(&c.conf.PluginConf); err != nil {
-		return "", nil, fmt.Errorf("reading prevResult: %w", err)
-	}
-	if c.conf.PrevResult == nil {
-		return "", nil, nil
-	}
-	prev, err := current.NewResultFromResult(c.conf.PrevResult)
-	if err != nil {
-		return "", nil, fmt.Errorf("reading prevResult: %w", err)
-	}
-	for _, i := range prev.Interfaces {
-		if i.Sandbox == "" {
-			link = i.Name
-			break
-		}
-	}
-	for _, ip := range prev.IPs {
-		addr, ok := netip.AddrFromSlice(ip.Address.IP)
-		if !ok {
-			return "", nil, fmt.Errorf("reading prevResult: address %s: not an IP address", ip.Address.String())
-		}
-		addrs = append(addrs, addr.Unmap())
-	}
-	return link, addrs, nil
+	return host.MoveToGroup(link.index, config.DeadLinkGroup)
 }

@@ -8,9 +8,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
-	"github.com/causeway-cni/causeway/cni-plugin/notes"
 	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
-	"github.com/causeway-cni/causeway/rpc"
 )
 
 // gc releases what is held for attachments that the runtime no longer knows.
@@ -24,15 +22,9 @@ func (p Plugin) gc(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrInternal, err.Error(), "")
 	}
 	defer host.Close()
-	conn, err := dial(c.socket)
-	if err != nil {
-		return rpcError("listing what is assigned", err, c)
-	}
-	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), p.patience)
 	defer cancel()
-	client := rpc.NewIpamdClient(conn)
-	held, err := client.List(ctx, &rpc.ListRequest{Network: c.conf.Name})
+	held, err := daemon(c.socket).list(ctx, c.conf.Name)
 	if err != nil {
 		return rpcError("listing what is assigned", err, c)
 	}
@@ -41,13 +33,13 @@ func (p Plugin) gc(args *skel.CmdArgs) error {
 		valid[v] = true
 	}
 	var failed []error
-	for _, a := range held.GetAssignments() {
+	for _, a := range held {
 		key := a.GetAttachment()
 		if valid[types.GCAttachment{ContainerID: key.GetContainerId(), IfName: key.GetInterface()}] {
 			continue
 		}
 		stale := call{conf: c.conf, attachment: key, pod: a.GetPod(), socket: c.socket, notes: c.notes}
-		if err := p.collect(ctx, client, host, stale); err != nil {
+		if err := collect(host, stale, a.GetHostInterface()); err != nil {
 			failed = append(failed, fmt.Errorf("container %s: %w", key.GetContainerId(), err))
 		}
 	}
@@ -57,13 +49,15 @@ func (p Plugin) gc(args *skel.CmdArgs) error {
 	return nil
 }
 
-func (p Plugin) collect(ctx context.Context, client rpc.IpamdClient, host *kernel.Handle, stale call) error {
-	reply, err := client.Release(ctx, releaseRequest(stale, "GC"))
-	if away(err) {
-		return notes.Leave(stale.notes, noteOf(stale, "GC"))
-	}
+// collect does for a stale attachment what its DEL would have done.
+func collect(host *kernel.Handle, stale call, link string) error {
+	index, _, err := host.Find(link)
 	if err != nil {
 		return err
 	}
-	return p.clean(host, stale, reply.GetAssignment(), false)
+	released, _, err := releaseOrNote(stale, "GC")
+	if err != nil || released == nil {
+		return err
+	}
+	return clean(host, released, hostLink{name: link, index: index})
 }

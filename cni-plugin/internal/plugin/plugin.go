@@ -61,8 +61,18 @@ type call struct {
 	attachment *rpc.Attachment
 	pod        *rpc.Pod
 	netns      string
+	prev       previous
 	socket     string
 	notes      string
+}
+
+// addresses are those that the ADD's result named.
+func (c call) addresses() []string {
+	var out []string
+	for _, a := range c.prev.addresses {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 func (p Plugin) read(args *skel.CmdArgs) (call, error) {
@@ -70,6 +80,11 @@ func (p Plugin) read(args *skel.CmdArgs) (call, error) {
 	if err := json.Unmarshal(args.StdinData, &c.conf); err != nil {
 		return c, types.NewError(types.ErrDecodingFailure, "reading the network configuration: "+err.Error(), "")
 	}
+	prev, err := readPrevious(&c.conf.PluginConf)
+	if err != nil {
+		return c, types.NewError(types.ErrDecodingFailure, err.Error(), "")
+	}
+	c.prev = prev
 	if c.conf.Socket != "" {
 		c.socket = c.conf.Socket
 	}

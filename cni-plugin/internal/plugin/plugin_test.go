@@ -25,11 +25,12 @@ import (
 
 	"github.com/causeway-cni/causeway/cni-plugin/notes"
 	"github.com/causeway-cni/causeway/rpc"
+	"github.com/causeway-cni/causeway/rpc/service"
 )
 
 // fakeIpamd holds assignments as the daemon does.
 type fakeIpamd struct {
-	rpc.UnimplementedIpamdServer
+	service.UnimplementedIpamdServer
 	health *health.Server
 	stop   func()
 
@@ -105,7 +106,7 @@ func (w *world) startDaemon() {
 		w.t.Fatal(err)
 	}
 	server := grpc.NewServer()
-	rpc.RegisterIpamdServer(server, w.daemon)
+	service.RegisterIpamdServer(server, w.daemon)
 	w.daemon.health = health.NewServer()
 	grpc_health_v1.RegisterHealthServer(server, w.daemon.health)
 	w.daemon.stop = server.Stop

@@ -27,6 +27,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/hostnet"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/rpc"
+	"github.com/causeway-cni/causeway/rpc/service"
 )
 
 // Book is what the server needs of the allocator.
@@ -51,9 +52,9 @@ type Settings struct {
 	VethPrefix string
 }
 
-// Server answers the plugin. It implements rpc.IpamdServer.
+// Server answers the plugin. It implements service.IpamdServer.
 type Server struct {
-	rpc.UnimplementedIpamdServer
+	service.UnimplementedIpamdServer
 	settings Settings
 	observe  Observer
 	health   *health.Server
@@ -117,13 +118,18 @@ func Listen(path string) (net.Listener, error) {
 	return listener, nil
 }
 
+// window is the flow-control window, fixed: estimating one costs pings.
+const window = 1 << 20
+
 // stopTimeout is how long calls in flight may take when the daemon stops.
 const stopTimeout = 5 * time.Second
 
 // Run serves until ctx ends, then lets the calls in flight finish.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
-	g := grpc.NewServer()
-	rpc.RegisterIpamdServer(g, s)
+	// Each call comes on a connection of its own, with small messages.
+	g := grpc.NewServer(grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window))
+	service.RegisterIpamdServer(g, s)
 	grpc_health_v1.RegisterHealthServer(g, s.health)
 	stop := context.AfterFunc(ctx, func() {
 		s.health.Shutdown()
@@ -161,7 +167,7 @@ func (s *Server) await(ctx context.Context) error {
 // startPatience is how long a call waits for a daemon that starts.
 const startPatience = 10 * time.Second
 
-// Assign implements rpc.IpamdServer.
+// Assign implements service.IpamdServer.
 func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.AssignReply, err error) {
 	began := time.Now()
 	defer func() { s.observe.Request("ADD", time.Since(began), err) }()
@@ -180,7 +186,7 @@ func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.A
 	return &rpc.AssignReply{Assignment: s.answer(a)}, nil
 }
 
-// Release implements rpc.IpamdServer.
+// Release implements service.IpamdServer.
 func (s *Server) Release(ctx context.Context, r *rpc.ReleaseRequest) (reply *rpc.ReleaseReply, err error) {
 	began := time.Now()
 	defer func() { s.observe.Request("DEL", time.Since(began), err) }()
@@ -206,7 +212,7 @@ func (s *Server) Release(ctx context.Context, r *rpc.ReleaseRequest) (reply *rpc
 	return &rpc.ReleaseReply{Assignment: answer}, nil
 }
 
-// List implements rpc.IpamdServer.
+// List implements service.IpamdServer.
 func (s *Server) List(ctx context.Context, r *rpc.ListRequest) (*rpc.ListReply, error) {
 	if err := s.await(ctx); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/rpc"
+	"github.com/causeway-cni/causeway/rpc/service"
 )
 
 // fakeBook holds what it was given.
@@ -118,7 +119,7 @@ func reason(t *testing.T, err error) (codes.Code, rpc.Reason, string) {
 func TestAssignAnswersWithAllThatThePluginNeeds(t *testing.T) {
 	s, book, conn := serve(t)
 	s.Open(book)
-	client := rpc.NewIpamdClient(conn)
+	client := service.NewIpamdClient(conn)
 	pod := &rpc.Pod{Namespace: "kube-system", Name: "coredns", Uid: "u"}
 	got, err := client.Assign(t.Context(), &rpc.AssignRequest{Attachment: attachment("c1"), Pod: pod, Netns: "/run/netns/x"})
 	if err != nil {
@@ -151,7 +152,7 @@ func TestAssignAnswersWithAllThatThePluginNeeds(t *testing.T) {
 
 func TestFailuresCarryTheirReason(t *testing.T) {
 	s, book, conn := serve(t)
-	client := rpc.NewIpamdClient(conn)
+	client := service.NewIpamdClient(conn)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := client.Assign(ctx, &rpc.AssignRequest{Attachment: attachment("c1")}); status.Code(err) != codes.DeadlineExceeded && status.Code(err) != codes.Unavailable {
@@ -194,11 +195,11 @@ func TestAdjacentVersionsUnderstandEachOther(t *testing.T) {
 	s.Open(book)
 	later := &rpc.AssignRequest{Attachment: attachment("c1"), Client: "v99"}
 	later.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 4000, protowire.BytesType), "from the future"))
-	if _, err := rpc.NewIpamdClient(conn).Assign(t.Context(), later); err != nil {
+	if _, err := service.NewIpamdClient(conn).Assign(t.Context(), later); err != nil {
 		t.Errorf("a later plugin: %v", err)
 	}
 	earlier := &rpc.AssignRequest{Attachment: attachment("c2")}
-	got, err := rpc.NewIpamdClient(conn).Assign(t.Context(), earlier)
+	got, err := service.NewIpamdClient(conn).Assign(t.Context(), earlier)
 	if err != nil || got.GetAssignment().GetHostInterface() == "" {
 		t.Errorf("an earlier plugin: %v, %v", got, err)
 	}

@@ -123,7 +123,7 @@ func (h *Handle) index(name string, known map[string]int) (int, error) {
 	if i, ok := known[name]; ok {
 		return i, nil
 	}
-	i, err := h.batch.linkIndex(name)
+	i, _, err := h.batch.link(name)
 	if err != nil {
 		return 0, fmt.Errorf("finding link %s: %w", name, err)
 	}
@@ -158,16 +158,25 @@ func (h *Handle) writeSysctl(s linux.Sysctl) error {
 	return os.WriteFile(filepath.Join("/proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
 }
 
-// MoveToGroup puts a link into a group. A link that is gone is no error.
-func (h *Handle) MoveToGroup(link string, group int) error {
-	i, err := h.batch.linkIndex(link)
-	if err == nil {
-		var results []error
-		results, err = h.batch.send([]*nl.NetlinkRequest{linkSetMessage(i, linux.Link{Group: group})})
-		err = errors.Join(append(results, err)...)
+// Find returns the index and the hardware address of a link; its index is 0 if
+// there is none. Unlike its name, an index is not given to another link.
+func (h *Handle) Find(name string) (index int, mac linux.MAC, err error) {
+	index, mac, err = h.batch.link(name)
+	if errors.Is(err, unix.ENODEV) {
+		return 0, linux.MAC{}, nil
 	}
-	if err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("moving link %s to group %d: %w", link, group, err)
+	if err != nil {
+		return 0, linux.MAC{}, fmt.Errorf("finding link %s: %w", name, err)
+	}
+	return index, mac, nil
+}
+
+// MoveToGroup puts the link with an index into a group. A link that is gone is
+// no error.
+func (h *Handle) MoveToGroup(index, group int) error {
+	results, err := h.batch.send([]*nl.NetlinkRequest{linkSetMessage(index, linux.Link{Group: group})})
+	if err = errors.Join(append(results, err)...); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("moving link %d to group %d: %w", index, group, err)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/causeway-cni/causeway/ipamd/linux"
 )
 
 // batch sends many rtnetlink requests in one system call and collects their
@@ -89,31 +91,42 @@ func (b *batch) receive() ([]syscall.NetlinkMessage, error) {
 	}
 }
 
-// linkIndex asks for a link by its name; ENODEV if there is none.
-func (b *batch) linkIndex(name string) (int, error) {
+// link asks for a link by its name; ENODEV if there is none.
+func (b *batch) link(name string) (index int, mac linux.MAC, err error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	b.seq++
 	req.Seq = b.seq
 	if err := b.write(req.Serialize()); err != nil {
-		return 0, err
+		return 0, mac, err
 	}
 	for {
 		messages, err := b.receive()
 		if err != nil {
-			return 0, err
+			return 0, mac, err
 		}
 		for _, m := range messages {
 			switch {
 			case m.Header.Seq != req.Seq:
 			case m.Header.Type == unix.NLMSG_ERROR:
-				return 0, ackError(m)
+				return 0, mac, ackError(m)
 			default:
-				return int(nl.DeserializeIfInfomsg(m.Data).Index), nil
+				return linkOf(m.Data)
 			}
 		}
 	}
+}
+
+func linkOf(data []byte) (index int, mac linux.MAC, err error) {
+	info := nl.DeserializeIfInfomsg(data)
+	attrs, err := nl.ParseRouteAttr(data[info.Len():])
+	for _, a := range attrs {
+		if a.Attr.Type == unix.IFLA_ADDRESS && len(a.Value) == len(mac) {
+			mac = linux.MAC(a.Value)
+		}
+	}
+	return int(info.Index), mac, err
 }
 
 // ackError reads an acknowledgement: nil for success, otherwise the errno with

@@ -196,8 +196,15 @@ func TestLinksOfAGroupGoTogether(t *testing.T) {
 	inHost(t, func(t *testing.T, host, pod *Handle) {
 		links := hostState().Links
 		mustApply(t, host, pod, linux.Diff(linux.State{}, linux.State{Links: links}))
-		for _, name := range []string{links[0].Name, "enigone"} {
-			if err := host.MoveToGroup(name, 0x6377); err != nil {
+		index, mac, err := host.Find(links[0].Name)
+		if err != nil || index == 0 || mac != links[0].MAC {
+			t.Fatalf("found %d %s, %v", index, mac, err)
+		}
+		if gone, _, err := host.Find("enigone"); gone != 0 || err != nil {
+			t.Errorf("found a link that is not there: %d, %v", gone, err)
+		}
+		for _, i := range []int{index, 1 << 20} {
+			if err := host.MoveToGroup(i, 0x6377); err != nil {
 				t.Fatal(err)
 			}
 		}

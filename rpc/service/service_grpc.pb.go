@@ -2,18 +2,17 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             v3.21.12
-// source: rpc/ipamd.proto
+// source: rpc/service/service.proto
 
-// The conversation between the CNI plugin and ipamd, over a unix socket.
-//
-// Adjacent versions understand each other: fields are only ever added, unknown
-// fields and unknown enum values are carried or ignored, never refused, and an
-// absent field means what it meant before it existed.
+// The calls; the messages are in ipamd.proto. They are apart because the
+// generated code of calls depends on all of gRPC, which the plugin, a process
+// of a few milliseconds, does without.
 
-package rpc
+package service
 
 import (
 	context "context"
+	rpc "github.com/causeway-cni/causeway/rpc"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -38,12 +37,12 @@ type IpamdClient interface {
 	// attachment gives the same answer. It waits, within the caller's deadline,
 	// while addresses are on their way. A failure is a gRPC status that carries
 	// a Failure in its details.
-	Assign(ctx context.Context, in *AssignRequest, opts ...grpc.CallOption) (*AssignReply, error)
+	Assign(ctx context.Context, in *rpc.AssignRequest, opts ...grpc.CallOption) (*rpc.AssignReply, error)
 	// Release takes the address of an attachment back. Releasing what is not
 	// held is no error: the reply then holds no assignment.
-	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseReply, error)
+	Release(ctx context.Context, in *rpc.ReleaseRequest, opts ...grpc.CallOption) (*rpc.ReleaseReply, error)
 	// List returns what is assigned now.
-	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListReply, error)
+	List(ctx context.Context, in *rpc.ListRequest, opts ...grpc.CallOption) (*rpc.ListReply, error)
 }
 
 type ipamdClient struct {
@@ -54,9 +53,9 @@ func NewIpamdClient(cc grpc.ClientConnInterface) IpamdClient {
 	return &ipamdClient{cc}
 }
 
-func (c *ipamdClient) Assign(ctx context.Context, in *AssignRequest, opts ...grpc.CallOption) (*AssignReply, error) {
+func (c *ipamdClient) Assign(ctx context.Context, in *rpc.AssignRequest, opts ...grpc.CallOption) (*rpc.AssignReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(AssignReply)
+	out := new(rpc.AssignReply)
 	err := c.cc.Invoke(ctx, Ipamd_Assign_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -64,9 +63,9 @@ func (c *ipamdClient) Assign(ctx context.Context, in *AssignRequest, opts ...grp
 	return out, nil
 }
 
-func (c *ipamdClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseReply, error) {
+func (c *ipamdClient) Release(ctx context.Context, in *rpc.ReleaseRequest, opts ...grpc.CallOption) (*rpc.ReleaseReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ReleaseReply)
+	out := new(rpc.ReleaseReply)
 	err := c.cc.Invoke(ctx, Ipamd_Release_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -74,9 +73,9 @@ func (c *ipamdClient) Release(ctx context.Context, in *ReleaseRequest, opts ...g
 	return out, nil
 }
 
-func (c *ipamdClient) List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListReply, error) {
+func (c *ipamdClient) List(ctx context.Context, in *rpc.ListRequest, opts ...grpc.CallOption) (*rpc.ListReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListReply)
+	out := new(rpc.ListReply)
 	err := c.cc.Invoke(ctx, Ipamd_List_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -92,12 +91,12 @@ type IpamdServer interface {
 	// attachment gives the same answer. It waits, within the caller's deadline,
 	// while addresses are on their way. A failure is a gRPC status that carries
 	// a Failure in its details.
-	Assign(context.Context, *AssignRequest) (*AssignReply, error)
+	Assign(context.Context, *rpc.AssignRequest) (*rpc.AssignReply, error)
 	// Release takes the address of an attachment back. Releasing what is not
 	// held is no error: the reply then holds no assignment.
-	Release(context.Context, *ReleaseRequest) (*ReleaseReply, error)
+	Release(context.Context, *rpc.ReleaseRequest) (*rpc.ReleaseReply, error)
 	// List returns what is assigned now.
-	List(context.Context, *ListRequest) (*ListReply, error)
+	List(context.Context, *rpc.ListRequest) (*rpc.ListReply, error)
 	mustEmbedUnimplementedIpamdServer()
 }
 
@@ -108,13 +107,13 @@ type IpamdServer interface {
 // pointer dereference when methods are called.
 type UnimplementedIpamdServer struct{}
 
-func (UnimplementedIpamdServer) Assign(context.Context, *AssignRequest) (*AssignReply, error) {
+func (UnimplementedIpamdServer) Assign(context.Context, *rpc.AssignRequest) (*rpc.AssignReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Assign not implemented")
 }
-func (UnimplementedIpamdServer) Release(context.Context, *ReleaseRequest) (*ReleaseReply, error) {
+func (UnimplementedIpamdServer) Release(context.Context, *rpc.ReleaseRequest) (*rpc.ReleaseReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
 }
-func (UnimplementedIpamdServer) List(context.Context, *ListRequest) (*ListReply, error) {
+func (UnimplementedIpamdServer) List(context.Context, *rpc.ListRequest) (*rpc.ListReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method List not implemented")
 }
 func (UnimplementedIpamdServer) mustEmbedUnimplementedIpamdServer() {}
@@ -139,7 +138,7 @@ func RegisterIpamdServer(s grpc.ServiceRegistrar, srv IpamdServer) {
 }
 
 func _Ipamd_Assign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(AssignRequest)
+	in := new(rpc.AssignRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
@@ -151,13 +150,13 @@ func _Ipamd_Assign_Handler(srv interface{}, ctx context.Context, dec func(interf
 		FullMethod: Ipamd_Assign_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(IpamdServer).Assign(ctx, req.(*AssignRequest))
+		return srv.(IpamdServer).Assign(ctx, req.(*rpc.AssignRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
 func _Ipamd_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ReleaseRequest)
+	in := new(rpc.ReleaseRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
@@ -169,13 +168,13 @@ func _Ipamd_Release_Handler(srv interface{}, ctx context.Context, dec func(inter
 		FullMethod: Ipamd_Release_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(IpamdServer).Release(ctx, req.(*ReleaseRequest))
+		return srv.(IpamdServer).Release(ctx, req.(*rpc.ReleaseRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
 func _Ipamd_List_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListRequest)
+	in := new(rpc.ListRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
@@ -187,7 +186,7 @@ func _Ipamd_List_Handler(srv interface{}, ctx context.Context, dec func(interfac
 		FullMethod: Ipamd_List_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(IpamdServer).List(ctx, req.(*ListRequest))
+		return srv.(IpamdServer).List(ctx, req.(*rpc.ListRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -213,5 +212,5 @@ var Ipamd_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
-	Metadata: "rpc/ipamd.proto",
+	Metadata: "rpc/service/service.proto",
 }
