@@ -38,8 +38,8 @@ type tables struct {
 	proxied []netip.AddrPort // where application load balancers listen
 }
 
-// chains are always there: a chain that were made anew would miss packets in
-// between, its rules do not.
+// chains are always there; only their rules change. With chains that were made
+// anew by each transaction, TestReload lost first packets.
 const chains = `table ip vpcsim {
 	chain listen { type nat hook prerouting priority dstnat; policy accept; }
 	chain own_address { type nat hook postrouting priority srcnat; policy accept; }
