@@ -67,7 +67,10 @@ type Allocator struct {
 // New returns an allocator with the book that is on disk. wake and changed
 // must not block and must not call back.
 func New(s Settings, cloud Cloud, store *checkpoint.Store, now time.Time, log *slog.Logger, wake, changed func()) (*Allocator, error) {
-	a := &Allocator{settings: s, cloud: cloud, store: store, log: log, wakeLoop: wake, poke: make(chan struct{}, 1), changed: changed, pool: pool.New(s.Pool), doubt: true}
+	a := &Allocator{
+		settings: s, cloud: cloud, store: store, log: log, wakeLoop: wake, poke: make(chan struct{}, 1), changed: changed, pool: pool.New(s.Pool),
+		doubt: true, settled: now.Add(lag), // who ran before us may have made a call a moment ago
+	}
 	records, unreadable, err := store.Load()
 	if err != nil {
 		return nil, err

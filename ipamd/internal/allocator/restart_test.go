@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -87,4 +88,28 @@ func crash(t *testing.T, n *node, s Settings, dir string) *node {
 		t.Fatalf("cool-downs after a restart (-before +after):\n%s", diff)
 	}
 	return n
+}
+
+// An ENI that was created just before a crash is found, though the first
+// describe does not show it yet.
+func TestWhatACrashLeftIsFound(t *testing.T) {
+	for _, visible := range []time.Duration{lag - 100*time.Millisecond, 20 * time.Second} {
+		t.Run(visible.String(), func(t *testing.T) {
+			inTime(t, settingsFor(large), func() *fakeEC2 {
+				f := newEC2(large, 9)
+				time.Sleep(time.Minute)
+				f.lag = visible
+				if _, err := f.Apply(context.Background(), pool.CreateENI{Subnet: subnet, Addresses: 3, Token: "of the life before"}); err != nil {
+					t.Fatal(err)
+				}
+				return f
+			}, func(t *testing.T, n *node) {
+				n.settle(resync + 30*time.Second)
+				n.noneLeaked(9)
+				if visible < lag && n.ec2.count(describe) > 6 {
+					t.Errorf("%d describes after a start", n.ec2.count(describe))
+				}
+			})
+		})
+	}
 }

@@ -109,7 +109,7 @@ func (a *Allocator) lookDue() bool {
 // describe looks at EC2.
 func (a *Allocator) describe(ctx context.Context) error {
 	now := time.Now()
-	leftovers := a.doubt
+	leftovers := a.doubt || now.Sub(a.described) >= resync
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	enis, err := a.cloud.Describe(ctx, leftovers)
