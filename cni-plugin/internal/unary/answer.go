@@ -60,11 +60,13 @@ func (a *answer) take(in io.Reader, out io.Writer) error {
 	return nil
 }
 
+var errReset = errors.New("the server ended the call without an answer")
+
 // book adds a frame of the stream.
 func (a *answer) book(kind, flags byte, payload []byte) error {
 	switch kind {
 	case frameReset:
-		return errors.New("the server ended the call without an answer")
+		return errReset
 	case frameData:
 		if a.body = append(a.body, payload...); len(a.body) > maxAnswer {
 			return fmt.Errorf("an answer of over %d bytes", maxAnswer)

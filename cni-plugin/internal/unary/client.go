@@ -71,9 +71,16 @@ func (c Client) Call(ctx context.Context, method string, in, out proto.Message) 
 	return nil
 }
 
+// slack is how much earlier than ours the server's clock of the deadline, which
+// it is told in milliseconds, may end.
+const slack = 10 * time.Millisecond
+
 // statusOf names why there is no answer.
 func statusOf(ctx context.Context, err error) error {
+	deadline, limited := ctx.Deadline()
 	switch {
+	case limited && errors.Is(err, errReset) && time.Until(deadline) < slack:
+		return status.Error(codes.DeadlineExceeded, "no answer in time")
 	case errors.Is(ctx.Err(), context.Canceled):
 		return status.Error(codes.Canceled, ctx.Err().Error())
 	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
