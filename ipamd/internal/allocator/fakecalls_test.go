@@ -39,6 +39,9 @@ func (f *fakeEC2) carryOut(action pool.Action) (pool.Result, error) {
 
 func (f *fakeEC2) create(a pool.CreateENI) (pool.Result, error) {
 	e := f.enis[f.tokens[a.Token]]
+	if e != nil && !e.Created.Equal(a.Created) {
+		return pool.Result{}, failure(pool.InUse, "IdempotentParameterMismatch: %s", a.Token)
+	}
 	if e == nil {
 		if a.Addresses+1 > f.limits.AddressesPerENI {
 			return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded")
@@ -48,6 +51,7 @@ func (f *fakeEC2) create(a pool.CreateENI) (pool.Result, error) {
 		}
 		f.tokens[a.Token] = ""
 		e = f.newENI(a.Addresses)
+		e.Created = a.Created
 		f.tokens[a.Token] = e.ID
 	}
 	created := *e

@@ -43,7 +43,7 @@ func (c *Cloud) Apply(ctx context.Context, action pool.Action) (pool.Result, err
 }
 
 // create may be sent again: the token makes EC2 answer with the ENI that it
-// created the first time.
+// created the first time, if all parameters are the same.
 func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, error) {
 	// Asked first: after the ENI exists, nothing else may fail.
 	block, err := c.subnet(ctx, a.Subnet)
@@ -56,7 +56,7 @@ func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, erro
 		Groups:      a.SecurityGroups,
 		Description: aws.String("aws-K8S-" + c.identity.InstanceID),
 		TagSpecifications: []types.TagSpecification{{
-			ResourceType: types.ResourceTypeNetworkInterface, Tags: c.tags(),
+			ResourceType: types.ResourceTypeNetworkInterface, Tags: c.tags(a.Created),
 		}},
 		ConnectionTrackingSpecification: c.connectionTracking(),
 	}
@@ -87,7 +87,7 @@ func (c *Cloud) connectionTracking() *types.ConnectionTrackingSpecificationReque
 }
 
 // tags are sorted by key; an extra tag does not replace one of ours.
-func (c *Cloud) tags() []types.Tag {
+func (c *Cloud) tags(created time.Time) []types.Tag {
 	all := maps.Clone(c.settings.ExtraTags)
 	if all == nil {
 		all = map[string]string{}
@@ -97,7 +97,7 @@ func (c *Cloud) tags() []types.Tag {
 		all[tagOwner] = owner
 	}
 	all[pool.TagInstance] = c.identity.InstanceID
-	all[pool.TagCreated] = c.settings.Now().UTC().Format(time.RFC3339)
+	all[pool.TagCreated] = created.UTC().Format(time.RFC3339)
 	var out []types.Tag
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		out = append(out, types.Tag{Key: aws.String(key), Value: aws.String(all[key])})

@@ -50,7 +50,6 @@ type Settings struct {
 	ClusterName string            // tagged on ENIs if set
 	ExtraTags   map[string]string // put on ENIs that are created, besides our own
 	Recorder    Recorder          // told of every attempt; may be nil
-	Now         func() time.Time  // the clock behind the createdAt tag; nil is time.Now
 	Log         *slog.Logger
 }
 
@@ -79,9 +78,6 @@ type Cloud struct {
 // New returns a Cloud with the SDK's default chain of credentials. It reads
 // the SDK's environment and files, and calls nothing.
 func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
-	if s.Now == nil {
-		s.Now = time.Now
-	}
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}

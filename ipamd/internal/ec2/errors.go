@@ -61,6 +61,8 @@ var classes = map[string]pool.Class{
 	"IncorrectState":                pool.InUse,
 	"IncorrectInstanceState":        pool.InUse,
 	"ConcurrentTagAccess":           pool.InUse,
+	// The token made an ENI already, though with other parameters.
+	"IdempotentParameterMismatch": pool.InUse,
 }
 
 // texts of InvalidParameterValue, which stands for many refusals.

@@ -52,7 +52,7 @@ func TestClasses(t *testing.T) {
 		{`error: {code: InvalidParameterValue, message: "Network interface 'eni-1' is currently in use."}`, pool.InUse, pool.InUse},
 		{"error: {code: InvalidParameterValue, message: anything else}", pool.Refused, pool.Refused},
 		{"error: {code: OperationNotPermitted}", pool.Refused, pool.Refused},
-		{"error: {code: IdempotentParameterMismatch}", pool.Refused, pool.Refused},
+		{"error: {code: IdempotentParameterMismatch}", pool.InUse, pool.InUse},
 		{"error: {code: MissingParameter}", pool.Refused, pool.Refused},
 		{"error: {code: InternalError}", pool.Ambiguous, pool.Unavailable},
 		{"error: {code: Unavailable}", pool.Ambiguous, pool.Unavailable},
@@ -109,7 +109,7 @@ func TestRealRefusals(t *testing.T) {
 	refuse("no such attachment", pool.ProtectENI{ENI: first, AttachmentID: "eni-attach-00000000000000000"}, pool.NotFound)
 	refuse("no such subnet", pool.CreateENI{Subnet: "subnet-00000000000000000", Token: "t"}, pool.NotFound)
 	action := w.create("first", 3)
-	refuse("token of other parameters", action, pool.Refused)
+	refuse("token of other parameters", action, pool.InUse)
 	if _, err := w.sim.Control().Consume(t.Context(), "a", -1); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +131,19 @@ func TestLostAnswers(t *testing.T) {
 		}
 		if again := w.apply(action).Created; again.ID != eni.ID {
 			t.Errorf("the same token gave %s, then %s", eni.ID, again.ID)
+		}
+	})
+	t.Run("creation is repeated with the time of its plan", func(t *testing.T) {
+		w := start(t, "profile: none")
+		action := w.create("token", 0)
+		action.Created = created.Add(-time.Hour)
+		eni := w.apply(action).Created
+		if again := w.apply(action).Created; again.ID != eni.ID || !eni.Created.Equal(action.Created) {
+			t.Errorf("%s of %s, then %s; want one of %s", eni.ID, eni.Created, again.ID, action.Created)
+		}
+		action.Created = created
+		if f := w.refused(action); f.Class != pool.InUse {
+			t.Errorf("with another time: %s (%v), want in use", f.Class, f)
 		}
 	})
 	t.Run("creation stays unknown", func(t *testing.T) {

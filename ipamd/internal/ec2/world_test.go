@@ -90,7 +90,7 @@ func start(t *testing.T, topology string, change ...func(*Settings)) *world {
 	s := Settings{
 		Endpoint: w.sim.EC2URL(), HTTPTimeout: 5 * time.Second, ClusterName: "story",
 		ExtraTags: map[string]string{"team": "net", pool.TagInstance: "i-other"},
-		Recorder:  w.calls, Now: func() time.Time { return created },
+		Recorder:  w.calls,
 	}
 	for _, f := range change {
 		f(&s)
@@ -193,5 +193,5 @@ func (w *world) failure(result any, err error) *pool.Failure {
 // create asks for an ENI beside the primary one.
 func (w *world) create(token string, addresses int) pool.CreateENI {
 	w.Helper()
-	return pool.CreateENI{Subnet: w.id.Subnet, SecurityGroups: w.eni(w.id.PrimaryENI).SecurityGroups, Addresses: addresses, Token: token}
+	return pool.CreateENI{Subnet: w.id.Subnet, SecurityGroups: w.eni(w.id.PrimaryENI).SecurityGroups, Addresses: addresses, Token: token, Created: created}
 }

@@ -110,6 +110,7 @@ type CreateENI struct {
 	SecurityGroups []string
 	Addresses      int // secondary addresses
 	Token          string
+	Created        time.Time // when it was planned, for the createdAt tag: the same when the call is repeated
 	Reason         string
 }
 

@@ -269,7 +269,7 @@ func (g *growth) create() {
 		g.tokens++
 		g.actions = append(g.actions, CreateENI{
 			Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups, Addresses: count,
-			Token: fmt.Sprintf("%s-%d-%d", g.settings.InstanceID, g.now.UnixNano(), g.tokens), Reason: g.reason,
+			Token: fmt.Sprintf("%s-%d-%d", g.settings.InstanceID, g.now.UnixNano(), g.tokens), Created: g.now, Reason: g.reason,
 		})
 	}
 }

@@ -261,6 +261,29 @@ func TestAssignmentsFollowTheirENI(t *testing.T) {
 	}
 }
 
+// With the same token, EC2 refuses a call that differs in anything.
+func TestARepeatedCreationIsTheSame(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 3)}, true, t0)
+	first := p.Plan(4, t0)[0]
+	p.Start(first)
+	p.Failed(first, &Failure{Class: Ambiguous, Err: fmt.Errorf("lost")}, t0)
+	again := p.Plan(4, t0.Add(time.Minute))[0]
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Errorf("(-first +again):\n%s", diff)
+	}
+	if c, ok := again.(CreateENI); !ok || !c.Created.Equal(t0) {
+		t.Errorf("%+v, want the time of its plan", again)
+	}
+	p.Start(again)
+	p.Failed(again, &Failure{Class: InUse, Err: fmt.Errorf("IdempotentParameterMismatch")}, t0.Add(time.Minute))
+	for _, a := range p.Plan(4, t0.Add(2*time.Minute)) {
+		if c, ok := a.(CreateENI); ok && c.Token == first.(CreateENI).Token {
+			t.Error("a creation that EC2 refused to repeat is repeated")
+		}
+	}
+}
+
 func TestENIsSayWhoseTheyAre(t *testing.T) {
 	special, other, untagged, card := eni(1, 0), eni(2, 0), eni(3, 0), eni(4, 0)
 	special.Type, other.Tags, untagged.Tags, card.Card = "trunk", map[string]string{TagNoManage: "true"}, nil, 1
