@@ -253,12 +253,13 @@ func (a *Allocator) why(now time.Time) *pool.Refusal {
 	return why
 }
 
-// Release takes an address back. link is the pod's, for addresses that were
-// adopted. held is false if nothing was.
-func (a *Allocator) Release(_ context.Context, key pool.Key, link, reason string) (released pool.Assignment, held bool, err error) {
+// Release takes an address back. link is the pod's, and addresses are those that
+// the caller was given, as far as it knows: an address that was adopted is
+// released only by both. held is false if nothing was.
+func (a *Allocator) Release(_ context.Context, key pool.Key, link string, addresses []netip.Addr, reason string) (released pool.Assignment, held bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	released, held, err = a.release(key, link)
+	released, held, err = a.release(key, link, addresses)
 	if held {
 		a.log.Info("released", "address", released.Address, "pod", released.Pod.Namespace+"/"+released.Pod.Name, "container", key.ContainerID, "reason", reason)
 		a.changed()
@@ -267,9 +268,9 @@ func (a *Allocator) Release(_ context.Context, key pool.Key, link, reason string
 	return released, held, err
 }
 
-func (a *Allocator) release(key pool.Key, link string) (pool.Assignment, bool, error) {
+func (a *Allocator) release(key pool.Key, link string, addresses []netip.Addr) (pool.Assignment, bool, error) {
 	now := time.Now()
-	was, held := a.pool.Release(key, link, now)
+	was, held := a.pool.Release(key, link, addresses, now)
 	if !held {
 		return was, false, nil
 	}
@@ -301,7 +302,7 @@ func (a *Allocator) ReleaseAdopted(exists func(link string) bool) error {
 		if !h.Adopted || exists(h.Link) {
 			continue
 		}
-		if _, _, err := a.release(h.Key, ""); err != nil {
+		if _, _, err := a.release(h.Key, "", nil); err != nil {
 			failed = append(failed, fmt.Errorf("releasing adopted address %s: %w", h.Address, err))
 			continue
 		}

@@ -217,7 +217,7 @@ func TestBookCannotBeWritten(t *testing.T) {
 		if got.err == nil || !strings.Contains(got.err.Error(), "recording address 10.0.0.") {
 			t.Errorf("ADD: %v", got.err)
 		}
-		if _, was, err := n.Release(t.Context(), held.Key, "", "DEL"); was || err == nil || !strings.Contains(err.Error(), held.Address.String()) {
+		if _, was, err := n.Release(t.Context(), held.Key, "", nil, "DEL"); was || err == nil || !strings.Contains(err.Error(), held.Address.String()) {
 			t.Errorf("DEL: held %v, %v", was, err)
 		}
 		if now := n.Assignments(); len(now) != 1 || now[0] != held.Assignment {

@@ -122,7 +122,7 @@ func (n *node) mustAdd(name string) answer {
 
 func (n *node) release(name string) {
 	n.t.Helper()
-	if _, held, err := n.Release(n.t.Context(), request(name).Key, "", "DEL"); err != nil || !held {
+	if _, held, err := n.Release(n.t.Context(), request(name).Key, "", nil, "DEL"); err != nil || !held {
 		n.t.Fatalf("DEL of %s: held %v, %v", name, held, err)
 	}
 }

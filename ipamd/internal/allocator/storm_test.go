@@ -51,7 +51,7 @@ func TestStorm(t *testing.T) {
 					n.Assignments()
 				}
 				inUse.Delete(got.Address)
-				if _, held, err := n.Release(t.Context(), r.Key, "", "DEL"); err != nil || !held {
+				if _, held, err := n.Release(t.Context(), r.Key, "", nil, "DEL"); err != nil || !held {
 					t.Errorf("DEL of %s: held %v, %v", r.Key.ContainerID, held, err)
 				}
 			}
@@ -109,7 +109,7 @@ func BenchmarkAssignRelease(b *testing.B) {
 		if _, err := a.Assign(b.Context(), r); err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := a.Release(b.Context(), r.Key, "", "DEL"); err != nil {
+		if _, _, err := a.Release(b.Context(), r.Key, "", nil, "DEL"); err != nil {
 			b.Fatal(err)
 		}
 	}

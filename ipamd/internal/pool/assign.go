@@ -80,11 +80,13 @@ func (p *Pool) Cool(address netip.Addr, until time.Time) {
 }
 
 // Release takes an address back and cools it down. An address that was adopted
-// is found by the link that the pod's name gives.
-func (p *Pool) Release(key Key, link string, now time.Time) (Assignment, bool) {
+// has no key of ours: it is found by the link that the pod's name gives, and
+// must be among the addresses that the caller was given. The link alone is that
+// of every sandbox of the pod, also of one that lives.
+func (p *Pool) Release(key Key, link string, addresses []netip.Addr, now time.Time) (Assignment, bool) {
 	a, held := p.held[key]
 	if !held {
-		a, held = p.adoptedBy(link)
+		a, held = p.adoptedBy(link, addresses)
 	}
 	if !held {
 		return Assignment{}, false
@@ -94,12 +96,9 @@ func (p *Pool) Release(key Key, link string, now time.Time) (Assignment, bool) {
 	return a, true
 }
 
-func (p *Pool) adoptedBy(link string) (Assignment, bool) {
-	if link == "" {
-		return Assignment{}, false
-	}
-	for _, a := range p.held {
-		if a.Adopted && a.Link == link {
+func (p *Pool) adoptedBy(link string, addresses []netip.Addr) (Assignment, bool) {
+	for _, address := range addresses {
+		if a := p.held[p.owner[address]]; a.Adopted && a.Address == address && a.Link == link {
 			return a, true
 		}
 	}
@@ -121,7 +120,7 @@ func (p *Pool) drop(a Assignment) {
 }
 
 // Adopt holds an address that a running pod has without a record of ours. Such
-// a hold ends when its link is gone, or when a Release names its link.
+// a hold ends when its link is gone, or when a Release names its link and it.
 func (p *Pool) Adopt(address netip.Addr, link string, device int, now time.Time) Assignment {
 	a := Assignment{
 		Key:  Key{ContainerID: fmt.Sprintf("adopted-%s", address), Interface: "eth0"},

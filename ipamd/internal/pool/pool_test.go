@@ -83,14 +83,14 @@ func TestCoolDown(t *testing.T) {
 	ready(p, 0)
 	first, _, _ := p.Assign(request("a"), t0)
 	p.Assign(request("b"), t0)
-	p.Release(request("a").Key, "", t0)
+	p.Release(request("a").Key, "", nil, t0)
 	if got, _, ok := p.Assign(request("c"), t0.Add(29*time.Second)); ok {
 		t.Errorf("%s was handed out in its cool-down", got.Address)
 	}
 	if got, _, ok := p.Assign(request("c"), t0.Add(30*time.Second)); !ok || got.Address != first.Address {
 		t.Errorf("after the cool-down: %+v, %v", got, ok)
 	}
-	if _, held := p.Release(request("a").Key, "", t0); held {
+	if _, held := p.Release(request("a").Key, "", nil, t0); held {
 		t.Error("a second release found something")
 	}
 }
@@ -103,7 +103,7 @@ func TestTheAddressThatCooledLongestComesFirst(t *testing.T) {
 		p.Assign(request(n), t0)
 	}
 	for i, n := range []string{"c", "a", "b"} {
-		p.Release(request(n).Key, "", t0.Add(time.Duration(i)*time.Second))
+		p.Release(request(n).Key, "", nil, t0.Add(time.Duration(i)*time.Second))
 	}
 	later := t0.Add(time.Hour)
 	var got []string
@@ -131,7 +131,7 @@ func TestWhatPodsHoldStays(t *testing.T) {
 	if _, _, ok := p.Assign(request("c"), later); ok {
 		t.Error("assigned from what EC2 does not show")
 	}
-	p.Release(b.Key, "", later)
+	p.Release(b.Key, "", nil, later)
 	p.Observe([]ENI{eni(0, 0)}, true, later)
 	if got := p.ENIs(); len(got) != 1 {
 		t.Errorf("an ENI that is gone and empty stays: %v", got)
@@ -341,7 +341,7 @@ func TestFailuresPauseAndAreTold(t *testing.T) {
 	if why := p.Why(t0); why.Cause != TooManyPods || !why.Hopeless {
 		t.Errorf("all assigned: %+v", why)
 	}
-	p.Release(request("3").Key, "", t0)
+	p.Release(request("3").Key, "", nil, t0)
 	if why := p.Why(t0); why.Cause != CoolingDown || why.Hopeless {
 		t.Errorf("one cools down: %+v", why)
 	}
@@ -358,8 +358,22 @@ func TestAdoptedAddressesAreHeld(t *testing.T) {
 	if a, _, ok := p.Assign(request("a"), t0); ok {
 		t.Errorf("%s is in use and was handed out", a.Address)
 	}
-	if a, held := p.Release(request("x").Key, "eniabc", t0); !held || a.Address != addr("10.0.1.10") {
-		t.Errorf("DEL of an adopted pod: %+v, %v", a, held)
+	for _, c := range []struct {
+		what      string
+		link      string
+		addresses []netip.Addr
+		held      bool
+	}{
+		{"of a sandbox of the pod that had another address", "eniabc", []netip.Addr{addr("10.0.1.11")}, false},
+		{"of a sandbox of the pod that says no address", "eniabc", nil, false},
+		{"of another pod", "enixyz", []netip.Addr{addr("10.0.1.10")}, false},
+		{"of the pod itself", "eniabc", []netip.Addr{addr("10.0.1.11"), addr("10.0.1.10")}, true},
+		{"of the pod again", "eniabc", []netip.Addr{addr("10.0.1.10")}, false},
+	} {
+		a, held := p.Release(request("x").Key, c.link, c.addresses, t0)
+		if held != c.held || held && a.Address != addr("10.0.1.10") {
+			t.Errorf("DEL %s: released %v, %+v", c.what, held, a)
+		}
 	}
 }
 

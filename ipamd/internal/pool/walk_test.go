@@ -131,7 +131,7 @@ func TestRandomWalk(t *testing.T) {
 					}
 				}
 			case 4:
-				if a, held := p.Release(request(name).Key, "", now); held {
+				if a, held := p.Release(request(name).Key, "", nil, now); held {
 					released[a.Address] = now
 				}
 			case 5:
