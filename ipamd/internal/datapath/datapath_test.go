@@ -245,7 +245,11 @@ func TestAdoptPods(t *testing.T) {
 func TestDeadLinksAreBuried(t *testing.T) {
 	inNode(t, func(t *testing.T, w *world) {
 		twoENIs(t, w)
-		if err := w.kernel.MoveToGroup("enib", config.DeadLinkGroup); err != nil {
+		index, _, err := w.kernel.Find("enib")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.kernel.MoveToGroup(index, config.DeadLinkGroup); err != nil {
 			t.Fatal(err)
 		}
 		exists := func() bool { return strings.Contains(ip(t, "link"), "enib") }

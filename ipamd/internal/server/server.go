@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,7 +34,7 @@ import (
 // Book is what the server needs of the allocator.
 type Book interface {
 	Assign(context.Context, allocator.Request) (pool.Assignment, error)
-	Release(ctx context.Context, key pool.Key, link, reason string) (pool.Assignment, bool, error)
+	Release(ctx context.Context, key pool.Key, link string, addresses []netip.Addr, reason string) (pool.Assignment, bool, error)
 	Assignments() []pool.Assignment
 }
 
@@ -194,11 +195,15 @@ func (s *Server) Release(ctx context.Context, r *rpc.ReleaseRequest) (reply *rpc
 	if err != nil {
 		return nil, err
 	}
+	addresses, err := addressesOf(r.GetAddresses())
+	if err != nil {
+		return nil, err
+	}
 	if err := s.await(ctx); err != nil {
 		return nil, err
 	}
 	s.observe.Release(known(r.GetReason()))
-	a, held, err := s.book.Release(ctx, key, s.link(key, podOf(r.GetPod())), r.GetReason())
+	a, held, err := s.book.Release(ctx, key, s.link(key, podOf(r.GetPod())), addresses, r.GetReason())
 	if err != nil {
 		return nil, statusOf(err)
 	}

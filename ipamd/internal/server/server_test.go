@@ -52,7 +52,7 @@ func (b *fakeBook) Assign(_ context.Context, r allocator.Request) (pool.Assignme
 	return a, nil
 }
 
-func (b *fakeBook) Release(_ context.Context, key pool.Key, _, _ string) (pool.Assignment, bool, error) {
+func (b *fakeBook) Release(_ context.Context, key pool.Key, _ string, _ []netip.Addr, _ string) (pool.Assignment, bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a, held := b.held[key]
@@ -177,8 +177,12 @@ func TestFailuresCarryTheirReason(t *testing.T) {
 			t.Errorf("%+v: %s %s %q, want %s", cause, code, got, text, want)
 		}
 	}
+	_, err := client.Release(t.Context(), &rpc.ReleaseRequest{Attachment: attachment("c1"), Addresses: []string{"10.0.0.5/32"}})
+	if code, got, text := reason(t, err); code != codes.InvalidArgument || got != rpc.Reason_REASON_INVALID_REQUEST || !strings.Contains(text, "10.0.0.5/32") {
+		t.Errorf("%s %s %q", code, got, text)
+	}
 	book.fail(errors.New("disk full"))
-	_, err := client.Assign(t.Context(), &rpc.AssignRequest{Attachment: attachment("c1")})
+	_, err = client.Assign(t.Context(), &rpc.AssignRequest{Attachment: attachment("c1")})
 	if _, got, text := reason(t, err); got != rpc.Reason_REASON_STATE_NOT_WRITTEN || text != "disk full" {
 		t.Errorf("%s %q", got, text)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -24,6 +25,19 @@ func keyOf(a *rpc.Attachment) (pool.Key, error) {
 		}
 	}
 	return pool.Key{Network: a.GetNetwork(), ContainerID: a.GetContainerId(), Interface: a.GetInterface()}, nil
+}
+
+func addressesOf(texts []string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, text := range texts {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, failure(codes.InvalidArgument, rpc.Reason_REASON_INVALID_REQUEST,
+				fmt.Sprintf("addresses: %q is no IP address; want those of the ADD's result, without a prefix length", text))
+		}
+		out = append(out, a)
+	}
+	return out, nil
 }
 
 func podOf(p *rpc.Pod) pool.Pod {
