@@ -51,8 +51,12 @@ func (p *Pool) fullestFirst() []*entry {
 }
 
 // Hold books an assignment that was made before, as found on disk. An address
-// that two keys claim goes to the younger assignment; the other is returned.
+// that two keys claim goes to the younger assignment, and so does a key that
+// claims two addresses; the other assignment is returned.
 func (p *Pool) Hold(a Assignment) (displaced *Assignment) {
+	if before, again := p.held[a.Key]; again && before.Address != a.Address && before.Since.After(a.Since) {
+		return &a
+	}
 	if key, taken := p.owner[a.Address]; taken && key != a.Key {
 		old := p.held[key]
 		if old.Since.After(a.Since) {

@@ -447,3 +447,18 @@ func TestOnlyAFullSubnetStopsAllCalls(t *testing.T) {
 		want(t, plan(p, 1, t0), asked...)
 	}
 }
+
+func TestOneKeyClaimsTwoAddresses(t *testing.T) {
+	older := Assignment{Key: request("a").Key, Address: addr("10.0.0.10"), Since: t0}
+	younger := Assignment{Key: request("a").Key, Address: addr("10.0.0.11"), Since: t0.Add(time.Second)}
+	for _, order := range [][]Assignment{{older, younger}, {younger, older}} {
+		p := New(settings)
+		p.Hold(order[0])
+		if d := p.Hold(order[1]); d == nil || d.Address != older.Address {
+			t.Errorf("displaced %+v", d)
+		}
+		if got := p.Assignments(); len(got) != 1 || got[0].Address != younger.Address {
+			t.Errorf("held: %v", got)
+		}
+	}
+}
