@@ -82,7 +82,7 @@ func New(s Settings, cloud Cloud, store *checkpoint.Store, now time.Time, log *s
 		if r.Assignment == nil {
 			a.pool.Cool(r.Address, later(r.Until, now, s.Pool.CoolDown))
 		} else if old := a.pool.Hold(*r.Assignment); old != nil {
-			log.Error("two addresses were recorded for one container; keeping the later one", "container", old.Key.ContainerID, "address", old.Address)
+			log.Error("two addresses were recorded for one container; keeping the younger one", "container", old.Key.ContainerID, "address", old.Address)
 			a.pool.Cool(old.Address, now.Add(s.Pool.CoolDown))
 			if err := store.Cool(old.Address, now.Add(s.Pool.CoolDown)); err != nil {
 				return nil, err
@@ -259,6 +259,7 @@ func (a *Allocator) why(now time.Time) *pool.Refusal {
 func (a *Allocator) Release(_ context.Context, key pool.Key, link string, addresses []netip.Addr, reason string) (released pool.Assignment, held bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.leave(key)
 	released, held, err = a.release(key, link, addresses)
 	if held {
 		a.log.Info("released", "address", released.Address, "pod", released.Pod.Namespace+"/"+released.Pod.Name, "container", key.ContainerID, "reason", reason)
@@ -266,6 +267,18 @@ func (a *Allocator) Release(_ context.Context, key pool.Key, link string, addres
 		a.wake()
 	}
 	return released, held, err
+}
+
+// leave takes the requests of a key out of the line: its container is gone, and
+// nobody would release what they got. The lock is held.
+func (a *Allocator) leave(key pool.Key) {
+	a.waiters = slices.DeleteFunc(a.waiters, func(w *waiter) bool {
+		if w.request.Key != key {
+			return false
+		}
+		w.served <- outcome{err: fmt.Errorf("waiting for an address: container %s was deleted meanwhile: %w", key.ContainerID, context.Canceled)}
+		return true
+	})
 }
 
 func (a *Allocator) release(key pool.Key, link string, addresses []netip.Addr) (pool.Assignment, bool, error) {

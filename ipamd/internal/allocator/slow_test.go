@@ -1,6 +1,8 @@
 package allocator
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -159,6 +161,32 @@ func TestTheLineIsServedBeforeWhoComes(t *testing.T) {
 			}
 		default:
 			t.Error("the first still waits")
+		}
+	})
+}
+
+// The DEL of a container ends the ADD of it that still waits.
+func TestDELEndsTheADDThatWaits(t *testing.T) {
+	s := settingsFor(large)
+	inTime(t, s, func() *fakeEC2 {
+		f := newEC2(large, 0)
+		f.latency = 3 * time.Second
+		return f
+	}, func(t *testing.T, n *node) {
+		var all sync.WaitGroup
+		var got answer
+		all.Go(func() { got = n.add("a") })
+		n.settle(time.Second)
+		if _, held, err := n.Release(t.Context(), request("a").Key, "", nil, "DEL"); held || err != nil {
+			t.Errorf("DEL: held %v, %v", held, err)
+		}
+		all.Wait()
+		if !errors.Is(got.err, context.Canceled) || got.took != time.Second {
+			t.Errorf("ADD got %v after %s", got.err, got.took)
+		}
+		n.settle(time.Minute)
+		if held := n.Assignments(); len(held) != 0 {
+			t.Errorf("held for a container that is gone: %v", held)
 		}
 	})
 }
