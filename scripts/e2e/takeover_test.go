@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 )
 
@@ -118,6 +119,10 @@ func (s *story) wireByHand(node *harness.Node, name string, address netip.Addr, 
 	p, err := node.NewSandbox(s.ctx, name)
 	s.must(err)
 	p.IP = address
+	link := podnet.VethName("eni", "default", name)
+	s.must(p.Remember(fmt.Sprintf(`{"cniVersion": "0.4.0", "interfaces": [{"name": %q},
+		{"name": "eth0", "sandbox": %q, "mac": "%d"}, {"name": "dummy%s", "mac": "0", "sandbox": "%d"}],
+		"ips": [{"version": "4", "interface": 1, "address": "%s/32"}]}`, link, p.Netns(), 254, link[3:], device, address)))
 	sum := sha1.Sum([]byte("default." + name))
 	host := "eni" + hex.EncodeToString(sum[:])[:11]
 	script := `

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -58,8 +59,9 @@ func (p Plugin) del(args *skel.CmdArgs) error {
 // hostLink is a pod's link as it was before its address was released: from
 // then on a newer sandbox of the same pod may make one of the same name.
 type hostLink struct {
-	name  string
-	index int // 0 if it is gone, or another sandbox's
+	name    string
+	index   int  // 0 if it is gone, or another sandbox's
+	another bool // there is one, and it is another sandbox's
 }
 
 // findLink looks for the link that the ADD made. A hardware address other than
@@ -70,7 +72,7 @@ func findLink(host *kernel.Handle, c call) (hostLink, error) {
 		l.name = podnet.VethName(config.VethPrefix, c.pod.GetNamespace(), c.pod.GetName())
 	}
 	index, mac, err := host.Find(l.name)
-	if err == nil && (c.prev.mac == linux.MAC{} || c.prev.mac == mac) {
+	if l.another = index != 0 && c.prev.mac != (linux.MAC{}) && c.prev.mac != mac; !l.another {
 		l.index = index
 	}
 	return l, err
@@ -124,25 +126,29 @@ func clean(host *kernel.Handle, released *rpc.Assignment, link hostLink) error {
 }
 
 // cleanByResult does the same while the daemon is away, by the result of the
-// ADD that the runtime kept. Without one, or if the link is another's by now,
-// the daemon will do it when it finds the note.
+// ADD that the runtime kept. Without one, or if the link or an address is
+// another pod's by now, the daemon will do it when it finds the note.
 func cleanByResult(host *kernel.Handle, c call, link hostLink) error {
-	if c.prev.link == "" || link.index == 0 {
+	if c.prev.link == "" || link.another {
 		return nil
 	}
 	for _, a := range c.prev.addresses {
-		scope := linux.Scope{VethPrefix: link.name, Priorities: []int{config.RuleToPod, config.RuleFromPod}, Address: a}
+		scope := linux.Scope{VethPrefix: link.name[:min(len(link.name), len(config.VethPrefix))], Address: a,
+			Priorities: []int{config.RuleToPod, config.RuleFromPod}}
 		had, err := host.Observe(scope)
 		if err != nil {
 			return err
+		}
+		if slices.ContainsFunc(had.Routes, func(r linux.Route) bool { return r.Link != link.name }) {
+			continue
 		}
 		if err := host.Apply(linux.Diff(had, linux.State{}), nil); err != nil {
 			return err
 		}
 	}
 	left, err := host.Observe(linux.Scope{VethPrefix: link.name})
-	if err != nil || len(left.Routes) > 0 {
-		return err // a newer sandbox of the same pod is routed over it
+	if err != nil || len(left.Routes) > 0 || link.index == 0 {
+		return err // with routes left, a newer sandbox of the same pod is there
 	}
 	return host.MoveToGroup(link.index, config.DeadLinkGroup)
 }

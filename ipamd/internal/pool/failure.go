@@ -220,23 +220,26 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		}
 		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this node can hold %d pod addresses (%d ENIs with %d each, less what others use), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.AddressesPerENI-1)}
 	}
-	if f := p.obstacle(now); f != nil {
-		return &Refusal{Cause: CallFailed, Class: f.failure.Class, Message: fmt.Sprintf("%s; tried %d times, next at %s", f.failure, f.times, f.until.UTC().Format(time.RFC3339))}
+	if b, f := p.obstacle(now); f != nil {
+		text := f.failure.Error()
+		if f.failure.Class == SubnetFull {
+			text = fmt.Sprintf("subnet %s has no free address left: %s", b.on, text)
+		}
+		return &Refusal{Cause: CallFailed, Class: f.failure.Class, Message: fmt.Sprintf("%s; tried %d times, next at %s", text, f.times, f.until.UTC().Format(time.RFC3339))}
 	}
 	return &Refusal{Cause: Coming, Message: "EC2 was asked for more addresses and has not given them yet"}
 }
 
 // obstacle is the failure that keeps the pool from growing: the one that was
 // met most often, of those whose pause is not long over.
-func (p *Pool) obstacle(now time.Time) *failed {
-	var worst *failed
+func (p *Pool) obstacle(now time.Time) (on block, worst *failed) {
 	for _, b := range slices.SortedFunc(maps.Keys(p.blocks), func(a, b block) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.on, b.on))
 	}) {
 		f := p.blocks[b]
 		if b.kind != protect && now.Sub(f.until) < recent && (worst == nil || f.times > worst.times) {
-			worst = &f
+			on, worst = b, &f
 		}
 	}
-	return worst
+	return on, worst
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -308,7 +309,7 @@ func TestFailuresPauseAndAreTold(t *testing.T) {
 	p := New(settings)
 	p.Observe([]ENI{eni(0, 0)}, true, t0)
 	ready(p, 0)
-	full := &Failure{Class: SubnetFull, Err: fmt.Errorf("subnet-1 has no free address")}
+	full := &Failure{Class: SubnetFull, Err: fmt.Errorf("not enough")}
 	p.Failed(p.Plan(1, t0)[0], full, t0)
 	action := p.Plan(1, t0)[0] // EC2 gives all or nothing: there may be one left
 	want(t, []string{action.String()}, "assign 1 addresses to eni-0 (1 waiting, 1 headroom)")
@@ -319,7 +320,7 @@ func TestFailuresPauseAndAreTold(t *testing.T) {
 	if got := plan(p, 1, t0.Add(time.Second)); len(got) > 0 {
 		t.Errorf("tried again at once: %v", got)
 	}
-	if why := p.Why(t0); why.Cause != CallFailed || why.Class != SubnetFull || why.Hopeless {
+	if why := p.Why(t0); why.Cause != CallFailed || why.Class != SubnetFull || why.Hopeless || !strings.Contains(why.Message, "subnet subnet-1 has no free address left") {
 		t.Errorf("why: %+v", why)
 	}
 	if next := p.NextChange(t0); next != t0.Add(5*time.Second) {

@@ -2,9 +2,12 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -77,6 +80,23 @@ func (p *Pod) Check(ctx context.Context) error {
 func (p *Pod) Del(ctx context.Context) error {
 	p.StopServing()
 	return p.Node.cni.DelNetworkList(ctx, p.Node.list, p.runtimeConf())
+}
+
+// Remember makes the runtime hold a result of an ADD that another plugin made,
+// in libcni's cache.
+func (p *Pod) Remember(result string) error {
+	text, err := json.Marshal(map[string]any{
+		"kind": libcni.CNICacheV1, "containerId": p.Name, "ifName": "eth0", "networkName": p.Node.list.Name,
+		"config": p.Node.list.Bytes, "result": json.RawMessage(result),
+	})
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(p.Node.dir, "cache", "results")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%s-eth0", p.Node.list.Name, p.Name)), text, 0o600)
 }
 
 // Remove deletes the namespace.
