@@ -24,7 +24,7 @@ func defaults() Config {
 	return Config{
 		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
 		SNAT:    SNAT{Random: RandomPRNG},
-		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 10 * time.Second},
+		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second},
 		Daemon:  Daemon{LogLevel: LogInfo, MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
 	}

@@ -47,7 +47,7 @@ func settings() []setting {
 			"most ENIs, primary included; -1: as many as the instance type has", into(parseMaxENIs, func(c *Config) *int { return &c.Pool.MaxENIs })},
 		{"Pool.ManageUntagged", "MANAGE_UNTAGGED_ENI", "true", boolean,
 			"use ENIs for pods that others attached", into(parseBool, func(c *Config) *bool { return &c.Pool.ManageUntagged })},
-		{"Pool.AssignWait", "CAUSEWAY_ASSIGN_WAIT", "10s", "0s..2m, as in 500ms or 10s",
+		{"Pool.AssignWait", "CAUSEWAY_ASSIGN_WAIT", "30s", "0s..2m, as in 500ms or 10s",
 			"how long a pod's request waits for an address", into(parseDuration(2*time.Minute), func(c *Config) *time.Duration { return &c.Pool.AssignWait })},
 
 		{"EC2.Endpoint", "AWS_EC2_ENDPOINT", "", "an http or https URL",

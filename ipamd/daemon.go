@@ -117,15 +117,31 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	return nil
 }
 
-// serveHTTP serves metrics, health and the state dump until ctx ends.
+// serveHTTP serves metrics, health and the state dump until ctx ends. That an
+// address is taken, by an agent that is being replaced say, keeps no pod from
+// its network: it is tried again.
 func (d *daemon) serveHTTP(ctx context.Context) error {
-	if d.config.Daemon.MetricsAddr == "" {
+	address := d.config.Daemon.MetricsAddr
+	if address == "" {
 		return nil
 	}
-	listener, err := net.Listen("tcp", d.config.Daemon.MetricsAddr)
-	if err != nil {
-		return fmt.Errorf("CAUSEWAY_METRICS_BIND_ADDRESS: %w", err)
+	for said := false; ctx.Err() == nil; said = true {
+		listener, err := net.Listen("tcp", address)
+		if err == nil {
+			return d.serveOn(ctx, listener)
+		}
+		if !said {
+			d.log.Error("no metrics and health for now", "CAUSEWAY_METRICS_BIND_ADDRESS", address, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Second):
+		}
 	}
+	return nil
+}
+
+func (d *daemon) serveOn(ctx context.Context, listener net.Listener) error {
 	s := &http.Server{Handler: telemetry.Handler(d.metrics, d.ready, d.state), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()

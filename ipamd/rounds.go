@@ -18,11 +18,11 @@ import (
 // rounds are the daemon's loops. They may be woken before they are made: each
 // begins with a round of its own.
 type rounds struct {
-	daemon               *daemon
-	pool, node, nat      atomic.Pointer[loop.Loop]
-	nodeInPlace, natHere atomic.Bool
-	natWritten           chan struct{} // closed by the first success
-	all                  []*loop.Loop
+	daemon            *daemon
+	pool, node, nat   atomic.Pointer[loop.Loop]
+	nodePart, natPart part
+	natWritten        chan struct{} // closed by the first success
+	all               []*loop.Loop
 }
 
 func (r *rounds) wakePool() { wake(&r.pool) }
@@ -48,7 +48,8 @@ func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *v
 	r.node.Store(r.add(loop.Settings{Name: "node network", Coalesce: 50 * time.Millisecond, Resync: 5 * time.Second,
 		Pause: 100 * time.Millisecond, LongestPause: 5 * time.Second},
 		func(ctx context.Context) (time.Duration, error) {
-			return 0, r.report(&r.nodeInPlace, path.Step(ctx))
+			server.SetReady(book.Ready() == nil) // the first pool round may last
+			return 0, r.report(&r.nodePart, path.Step(ctx))
 		}))
 	// The rules are looked at often: a look costs next to nothing, and legacy
 	// iptables tells nobody when they change.
@@ -59,7 +60,7 @@ func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *v
 			if err == nil {
 				written()
 			}
-			return 0, r.report(&r.natHere, err)
+			return 0, r.report(&r.natPart, err)
 		}))
 	r.add(loop.Settings{Name: "VPC blocks", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		func(ctx context.Context) (time.Duration, error) { return 0, vpc.Step(ctx, time.Now()) })
@@ -73,10 +74,32 @@ func (r *rounds) add(s loop.Settings, step loop.Step) *loop.Loop {
 	return l
 }
 
+// tolerance is how long a part may fail before STATUS says that connectivity is
+// limited: a busy lock or a link that has just gone takes no node out of
+// service.
+const tolerance = 5 * time.Second
+
+// part is one half of what pods depend on, beside addresses.
+type part struct {
+	inPlace   atomic.Bool
+	failsFrom atomic.Int64 // nanoseconds; 0 while it does not fail
+}
+
+func (p *part) report(err error, now time.Time) {
+	switch {
+	case err == nil:
+		p.failsFrom.Store(0)
+		p.inPlace.Store(true)
+	case p.failsFrom.CompareAndSwap(0, now.UnixNano()):
+	case now.Sub(time.Unix(0, p.failsFrom.Load())) > tolerance:
+		p.inPlace.Store(false)
+	}
+}
+
 // report tells the plugin's STATUS whether all that pods depend on is in place.
-func (r *rounds) report(part *atomic.Bool, err error) error {
-	part.Store(err == nil)
-	r.daemon.server.SetDatapath(r.nodeInPlace.Load() && r.natHere.Load())
+func (r *rounds) report(p *part, err error) error {
+	p.report(err, time.Now())
+	r.daemon.server.SetDatapath(r.nodePart.inPlace.Load() && r.natPart.inPlace.Load())
 	return err
 }
 

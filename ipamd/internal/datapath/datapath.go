@@ -9,6 +9,7 @@ package datapath
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -96,54 +97,58 @@ func (d *Datapath) AdoptPods() error {
 // go at any moment, and then its routes need not be there.
 const looks = 3
 
-// Step brings the kernel to the plan.
+// Step brings the kernel to the plan. What cannot be done is reported at the
+// end, and keeps only the ENIs that it is about from carrying pods.
 func (d *Datapath) Step(context.Context) error {
 	var links []linux.Link
 	var node hostnet.Node
+	var left []linux.Change
 	var err error
 	for range looks {
-		if links, node, err = d.converge(); err == nil {
+		if links, node, left, err = d.converge(); err == nil {
 			break
 		}
 	}
+	if links == nil {
+		return fmt.Errorf("observing the node's network: %w", err)
+	}
 	if err != nil {
-		return fmt.Errorf("repairing the node's network: %w", err)
+		err = fmt.Errorf("repairing the node's network: %w", err)
 	}
-	d.book.SetReady(readyENIs(node))
-	if err := d.releaseAdopted(links); err != nil {
-		return err
-	}
-	return d.bury(links)
+	d.book.SetReady(readyENIs(node, left))
+	return errors.Join(err, d.releaseAdopted(links), d.bury(links))
 }
 
-// converge observes, plans and applies once. The order of its observations
-// matters: what is seen in the kernel was assigned before, so assignments are
-// read last and a pod that is being wired is never taken for a leftover.
-func (d *Datapath) converge() ([]linux.Link, hostnet.Node, error) {
-	links, err := d.kernel.Links()
+// converge observes, plans and applies once; left is what it could not apply.
+// The order of its observations matters: what is seen in the kernel was
+// assigned before, so assignments are read last and a pod that is being wired
+// is never taken for a leftover.
+func (d *Datapath) converge() (links []linux.Link, node hostnet.Node, left []linux.Change, err error) {
+	first, err := d.kernel.Links()
 	if err != nil {
-		return nil, hostnet.Node{}, err
+		return nil, node, nil, err
 	}
-	node := d.node(d.book.ENIs(), links)
+	node = d.node(d.book.ENIs(), first)
 	have, err := d.kernel.Observe(hostnet.Scope(node))
 	if err != nil {
-		return nil, node, err
+		return nil, node, nil, err
 	}
 	node.Pods = d.pods(have.Links)
 	want := hostnet.Plan(node)
 	have.Sysctls = kernel.Sysctls(want.SysctlKeys())
 	changes := linux.Diff(have, want)
 	if err := d.kernel.Apply(changes, nil); err != nil {
-		return nil, node, err
+		return have.Links, node, changes, err
 	}
 	for _, c := range changes {
 		d.log.Info("node network: " + c.String())
 		d.applied(c)
 	}
-	return have.Links, node, nil
+	return have.Links, node, nil, nil
 }
 
-// node describes the ENIs whose devices are there.
+// node describes the ENIs whose devices are there, of those that are ours to
+// use: how the node routes the others is their owner's affair.
 func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 	names := make(map[linux.MAC]string, len(links))
 	for _, l := range links {
@@ -153,6 +158,9 @@ func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 	}
 	n := hostnet.Node{MTU: d.settings.MTU, Mark: d.settings.Mark, MarkValue: d.settings.MarkValue, VethPrefix: d.settings.VethPrefix}
 	for _, e := range enis {
+		if !e.Managed || e.Card != 0 {
+			continue
+		}
 		mac, err := linux.ParseMAC(e.MAC)
 		if name := names[mac]; err == nil && name != "" && (e.Status == pool.Attached || e.Status == pool.Attaching) {
 			n.ENIs = append(n.ENIs, hostnet.ENI{
@@ -187,10 +195,21 @@ func Wiring(a pool.Assignment, mtu int) podnet.Assignment {
 	}
 }
 
-func readyENIs(node hostnet.Node) map[pool.ENIID]bool {
+// readyENIs are those whose device and routes are in place. A setting that
+// could not be changed, on a read-only /proc/sys say, is told but keeps no pod.
+func readyENIs(node hostnet.Node, left []linux.Change) map[pool.ENIID]bool {
+	missing := map[string]bool{} // links
+	for _, c := range left {
+		switch item := c.Item.(type) {
+		case linux.Link:
+			missing[item.Name] = true
+		case linux.Route:
+			missing[item.Link] = true
+		}
+	}
 	ready := make(map[pool.ENIID]bool, len(node.ENIs))
 	for _, e := range node.ENIs {
-		ready[pool.ENIID(e.ID)] = true
+		ready[pool.ENIID(e.ID)] = !missing[e.Link]
 	}
 	return ready
 }

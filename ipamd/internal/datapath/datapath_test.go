@@ -279,3 +279,52 @@ func TestDeadLinksAreBuried(t *testing.T) {
 		}
 	})
 }
+
+// What others attached for themselves, and ENIs of further network cards, are
+// left as they are.
+func TestENIsOfOthersAreLeftAlone(t *testing.T) {
+	for name, change := range map[string]func(*pool.ENI){
+		"unmanaged":    func(e *pool.ENI) { e.Managed = false },
+		"another card": func(e *pool.ENI) { e.Card, e.Device = 1, 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNode(t, func(t *testing.T, w *world) {
+				twoENIs(t, w)
+				w.device("eth2", 2)
+				ip(t, "addr", "add", "10.0.0.99/24", "dev", "eth2")
+				ip(t, "link", "set", "eth2", "up", "mtu", "1500")
+				ip(t, "route", "add", "default", "via", "10.0.0.1", "dev", "eth2", "table", "3")
+				look := func() string {
+					return ip(t, "route") + ip(t, "route", "show", "table", "3") + ip(t, "rule") + ip(t, "-o", "link", "show", "eth2") + sysctl(t, "net/ipv4/conf/eth2/rp_filter")
+				}
+				theirs := eni(2)
+				change(&theirs)
+				w.book.enis = []pool.ENI{eni(0), eni(1), theirs}
+				before := look()
+				w.step()
+				if diff := cmp.Diff(before, look()); diff != "" {
+					t.Errorf("(-before +after):\n%s", diff)
+				}
+				if w.book.ready["eni-2"] {
+					t.Error("it is to carry pods")
+				}
+			})
+		})
+	}
+}
+
+// A setting that cannot be made keeps no ENI from carrying pods, nor what else
+// a step does.
+func TestOneFailureKeepsNothingElse(t *testing.T) {
+	inNode(t, func(t *testing.T, w *world) {
+		twoENIs(t, w)
+		w.path.settings.PodMTU = 70000 // no veth takes it
+		w.book.ready = nil
+		if err := w.path.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "mtu 70000") {
+			t.Errorf("got %v", err)
+		}
+		if diff := cmp.Diff(map[pool.ENIID]bool{"eni-0": true, "eni-1": true}, w.book.ready); diff != "" {
+			t.Errorf("ready (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -132,7 +132,7 @@ func assignment(name, address string, device int) pool.Assignment {
 
 func eni(device int) pool.ENI {
 	return pool.ENI{
-		ID: pool.ENIID(fmt.Sprint("eni-", device)), Device: device, Primary: device == 0, Status: pool.Attached,
+		ID: pool.ENIID(fmt.Sprint("eni-", device)), Device: device, Primary: device == 0, Managed: true, Status: pool.Attached,
 		MAC: fmt.Sprintf("02:00:00:00:01:%02x", device), SubnetCIDR: netip.MustParsePrefix("10.0.0.0/24"),
 	}
 }

@@ -171,6 +171,18 @@ func TestEveryDeletedItemComesBack(t *testing.T) {
 	})
 }
 
+// Another's IPv6 rule that looks like ours is neither ours nor a second one.
+func TestARuleOfTheOtherFamily(t *testing.T) {
+	inHost(t, func(t *testing.T, host, pod *Handle) {
+		want := hostState()
+		mustApply(t, host, pod, linux.Diff(linux.State{}, want))
+		ip(t, "-6", "rule", "add", "priority", "1024", "fwmark", "0x80/0x80", "lookup", "main")
+		if left := linux.Diff(observe(t, host), want); len(left) > 0 {
+			t.Errorf("wants %v", left)
+		}
+	})
+}
+
 func TestErrorsNameTheChangeAndTheCause(t *testing.T) {
 	inHost(t, func(t *testing.T, host, pod *Handle) {
 		mustApply(t, host, pod, linux.Diff(linux.State{}, hostState()))

@@ -145,7 +145,8 @@ func (h *Handle) links(list *netlink.Handle) (map[int]string, []linux.Link, erro
 }
 
 // ruleFrom translates a rule; plain is false for one that selects or acts in a
-// way that no rule of ours does.
+// way that no rule of ours does. Of rules without addresses only IPv4's are
+// ours: an IPv6 one that looks the same is another's.
 func ruleFrom(r netlink.Rule) (rule linux.Rule, plain bool) {
 	if r.Invert || r.IifName != "" || r.OifName != "" || r.Tos != 0 || r.IPProto > 0 ||
 		r.Dport != nil || r.Sport != nil || r.UIDRange != nil || r.Goto > 0 || r.Table == 0 {
@@ -157,7 +158,7 @@ func ruleFrom(r netlink.Rule) (rule linux.Rule, plain bool) {
 	}
 	rule.From, _ = prefixFrom(r.Src)
 	rule.To, _ = prefixFrom(r.Dst)
-	return rule, true
+	return rule, r.Family == unix.AF_INET || rule.From.IsValid() || rule.To.IsValid()
 }
 
 // routeFrom translates a unicast route with one next hop.
