@@ -152,7 +152,8 @@ func (d *Datapath) converge() (links []linux.Link, node hostnet.Node, left []lin
 func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 	names := make(map[linux.MAC]string, len(links))
 	for _, l := range links {
-		if !strings.HasPrefix(l.Name, d.settings.VethPrefix) {
+		// A VLAN or a bridge on the device has its address too, and came later.
+		if _, older := names[l.MAC]; !older && !strings.HasPrefix(l.Name, d.settings.VethPrefix) {
 			names[l.MAC] = l.Name
 		}
 	}

@@ -56,7 +56,7 @@ func (h *Handle) Observe(scope linux.Scope) (linux.State, error) {
 	return s, nil
 }
 
-// Links returns all links.
+// Links returns all links, oldest first.
 func (h *Handle) Links() ([]linux.Link, error) {
 	list, err := h.lister()
 	if err != nil {
