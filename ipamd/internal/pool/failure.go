@@ -127,23 +127,6 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 	return block{}, false
 }
 
-// eniOf is the ENI that an action is about, if there is one yet.
-func eniOf(action Action) ENIID {
-	switch a := action.(type) {
-	case AttachENI:
-		return a.ENI
-	case ProtectENI:
-		return a.ENI
-	case AssignAddresses:
-		return a.ENI
-	case UnassignAddresses:
-		return a.ENI
-	case DeleteENI:
-		return a.ENI
-	}
-	return ""
-}
-
 func (p *Pool) blocked(b block, now time.Time) bool { return p.blocks[b].until.After(now) }
 
 func (p *Pool) unblock(b block) { delete(p.blocks, b) }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 )
@@ -108,16 +107,6 @@ func (p *Pool) Start(action Action) { p.flying = append(p.flying, action) }
 
 func (p *Pool) land(action Action) {
 	p.flying = slices.DeleteFunc(p.flying, func(a Action) bool { return same(a, action) })
-}
-
-// same says whether two actions are one and the same call.
-func same(a, b Action) bool {
-	x, isCreate := a.(CreateENI)
-	y, both := b.(CreateENI)
-	if isCreate || both {
-		return isCreate && both && x.Token == y.Token
-	}
-	return reflect.TypeOf(a) == reflect.TypeOf(b) && eniOf(a) == eniOf(b)
 }
 
 // Applied books the result of an action that EC2 carried out.

@@ -282,31 +282,3 @@ func (p *Pool) primary() *entry {
 	}
 	return nil
 }
-
-// String is one line for the log.
-func (a CreateENI) String() string {
-	return fmt.Sprintf("create an ENI with %d addresses in %s (%s)", a.Addresses, a.Subnet, a.Reason)
-}
-
-// String is one line for the log.
-func (a AttachENI) String() string {
-	return fmt.Sprintf("attach %s as device %d (%s)", a.ENI, a.Device, a.Reason)
-}
-
-// String is one line for the log.
-func (a ProtectENI) String() string {
-	return fmt.Sprintf("set DeleteOnTermination on %s (%s)", a.ENI, a.Reason)
-}
-
-// String is one line for the log.
-func (a AssignAddresses) String() string {
-	return fmt.Sprintf("assign %d addresses to %s (%s)", a.Count, a.ENI, a.Reason)
-}
-
-// String is one line for the log.
-func (a UnassignAddresses) String() string {
-	return fmt.Sprintf("unassign %v from %s (%s)", a.Addresses, a.ENI, a.Reason)
-}
-
-// String is one line for the log.
-func (a DeleteENI) String() string { return fmt.Sprintf("delete %s (%s)", a.ENI, a.Reason) }
