@@ -16,7 +16,6 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/plugins/pkg/ns"
-	"github.com/containernetworking/plugins/pkg/testutils"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
@@ -26,6 +25,7 @@ import (
 	"github.com/causeway-cni/causeway/cni-plugin/notes"
 	"github.com/causeway-cni/causeway/rpc"
 	"github.com/causeway-cni/causeway/rpc/service"
+	"github.com/causeway-cni/causeway/scripts/nstest"
 )
 
 // fakeIpamd holds assignments as the daemon does.
@@ -91,7 +91,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, host: newNS(t), pod: newNS(t), dir: t.TempDir()}
+	w := &world{t: t, host: nstest.New(t), pod: nstest.New(t), dir: t.TempDir()}
 	w.plugin = Plugin{socket: filepath.Join(w.dir, "ipamd.sock"), notes: filepath.Join(w.dir, "released"), patience: 10 * time.Second}
 	w.daemon = &fakeIpamd{held: map[string]*rpc.Assignment{}}
 	w.startDaemon()
@@ -111,21 +111,6 @@ func (w *world) startDaemon() {
 	grpc_health_v1.RegisterHealthServer(server, w.daemon.health)
 	w.daemon.stop = server.Stop
 	go server.Serve(listener)
-}
-
-func newNS(t *testing.T) ns.NetNS {
-	t.Helper()
-	space, err := testutils.NewNS()
-	if err != nil {
-		t.Fatalf("making a network namespace (kernel tests need root): %v", err)
-	}
-	t.Cleanup(func() {
-		space.Close()
-		if err := testutils.UnmountNS(space); err != nil {
-			t.Error(err)
-		}
-	})
-	return space
 }
 
 // call runs one verb as the runtime would, and returns the result it printed.
@@ -301,7 +286,7 @@ func TestDelOfAnOldSandbox(t *testing.T) {
 	w := newWorld(t)
 	w.add()
 	old := w.prev
-	w.prev, w.pod = nil, newNS(t)
+	w.prev, w.pod = nil, nstest.New(t)
 	if _, err := w.call(w.plugin.add, "c2", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +361,7 @@ func TestAFailedAddLeavesNothing(t *testing.T) {
 func TestGCReleasesWhatTheRuntimeForgot(t *testing.T) {
 	w := newWorld(t)
 	w.add()
-	w.prev, w.pod = nil, newNS(t)
+	w.prev, w.pod = nil, nstest.New(t)
 	if _, err := w.call(w.plugin.add, "c2", nil); err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/containernetworking/plugins/pkg/ns"
-	"github.com/containernetworking/plugins/pkg/testutils"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/ipamd/linux"
 	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
+	"github.com/causeway-cni/causeway/scripts/nstest"
 )
 
 // world is a namespace that plays the node, and one that has the other ends of
@@ -32,7 +32,7 @@ type world struct {
 // inNode runs a test in a world of its own.
 func inNode(t *testing.T, body func(*testing.T, *world)) {
 	t.Helper()
-	node, away := newNS(t), newNS(t)
+	node, away := nstest.New(t), nstest.New(t)
 	if err := node.Do(func(ns.NetNS) error {
 		w := &world{t: t, book: &book{}, now: time.Unix(1, 0)}
 		var err error
@@ -52,21 +52,6 @@ func inNode(t *testing.T, body func(*testing.T, *world)) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func newNS(t *testing.T) ns.NetNS {
-	t.Helper()
-	space, err := testutils.NewNS()
-	if err != nil {
-		t.Fatalf("making a network namespace (needs root): %v", err)
-	}
-	t.Cleanup(func() {
-		space.Close()
-		if err := testutils.UnmountNS(space); err != nil {
-			t.Error(err)
-		}
-	})
-	return space
 }
 
 func ip(t *testing.T, args ...string) string {

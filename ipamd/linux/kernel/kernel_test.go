@@ -10,34 +10,18 @@ import (
 	"time"
 
 	"github.com/containernetworking/plugins/pkg/ns"
-	"github.com/containernetworking/plugins/pkg/testutils"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/ipamd/linux"
+	"github.com/causeway-cni/causeway/scripts/nstest"
 )
-
-// newNS makes a network namespace that goes with the test.
-func newNS(t *testing.T) ns.NetNS {
-	t.Helper()
-	space, err := testutils.NewNS()
-	if err != nil {
-		t.Fatalf("making a network namespace (kernel tests need root): %v", err)
-	}
-	t.Cleanup(func() {
-		space.Close()
-		if err := testutils.UnmountNS(space); err != nil {
-			t.Error(err)
-		}
-	})
-	return space
-}
 
 // inHost runs a test in a fresh namespace that plays the node, with the
 // namespace of a pod beside it.
 func inHost(t *testing.T, body func(t *testing.T, host, pod *Handle)) {
 	t.Helper()
-	hostNS, podNS := newNS(t), newNS(t)
+	hostNS, podNS := nstest.New(t), nstest.New(t)
 	if err := hostNS.Do(func(ns.NetNS) error {
 		host, err := Open("")
 		if err != nil {
@@ -256,7 +240,7 @@ func TestManyChanges(t *testing.T) {
 }
 
 func TestWatchNotices(t *testing.T) {
-	space := newNS(t)
+	space := nstest.New(t)
 	changed := make(chan struct{}, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
