@@ -79,6 +79,7 @@ func (v *vpc) Step(ctx context.Context, now time.Time) error {
 type nat struct {
 	proxy   *proxy.Proxy
 	vpc     *vpc
+	kernel  *kernel.Handle
 	mac     linux.MAC // of the primary ENI
 	want    proxy.NodeNAT
 	written proxy.NodeNAT
@@ -102,7 +103,11 @@ func newNAT(c config.Config, identity ec2.Identity, v *vpc, log *slog.Logger, co
 	case config.IPTablesLegacy:
 		variant = proxy.Legacy
 	}
-	return &nat{proxy: proxy.New(variant), vpc: v, mac: mac, log: log, counted: counted, want: proxy.NodeNAT{
+	handle, err := kernel.Open("")
+	if err != nil {
+		return nil, err
+	}
+	return &nat{proxy: proxy.New(variant), vpc: v, kernel: handle, mac: mac, log: log, counted: counted, want: proxy.NodeNAT{
 		PrimaryAddr: identity.PrimaryAddress, Excluded: c.SNAT.Excluded, External: c.SNAT.External, Randomize: random,
 		NodePorts: c.Network.NodePortSupport, Mark: c.Network.ConnectionMark, VethPrefix: c.Network.VethPrefix,
 	}}, nil
@@ -114,14 +119,11 @@ func (n *nat) Step(ctx context.Context) error {
 	if blocks == nil {
 		return errors.New("the VPC's blocks are not known yet")
 	}
-	if n.want.PrimaryLink == "" {
-		name, err := linkOf(n.mac)
-		if err != nil {
-			return err
-		}
-		n.want.PrimaryLink = name
+	name, err := n.primaryLink() // may be renamed, by udev say
+	if err != nil {
+		return err
 	}
-	n.want.VPCBlocks = *blocks
+	n.want.PrimaryLink, n.want.VPCBlocks = name, *blocks
 	if untouched, err := n.proxy.Check(); err == nil && untouched && reflect.DeepEqual(n.want, n.written) {
 		return nil
 	}
@@ -137,20 +139,16 @@ func (n *nat) Step(ctx context.Context) error {
 	return nil
 }
 
-func linkOf(mac linux.MAC) (string, error) {
-	handle, err := kernel.Open("")
-	if err != nil {
-		return "", err
-	}
-	defer handle.Close()
-	links, err := handle.Links()
+// primaryLink is the oldest link with the primary ENI's address.
+func (n *nat) primaryLink() (string, error) {
+	links, err := n.kernel.Links()
 	if err != nil {
 		return "", err
 	}
 	for _, l := range links {
-		if l.MAC == mac {
+		if l.MAC == n.mac {
 			return l.Name, nil
 		}
 	}
-	return "", fmt.Errorf("no link has the primary ENI's address %s", mac)
+	return "", fmt.Errorf("no link has the primary ENI's address %s", n.mac)
 }
