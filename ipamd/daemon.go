@@ -99,7 +99,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 		return err
 	}
 	path := datapath.New(datapath.Settings{
-		MTU: d.config.Network.MTU, PodMTU: d.config.Network.PodMTU, VethPrefix: d.config.Network.VethPrefix,
+		MTU: d.config.Network.MTU, VethPrefix: d.config.Network.VethPrefix,
 		Mark: d.config.Network.NodePortSupport || !d.config.SNAT.External, MarkValue: d.config.Network.ConnectionMark,
 	}, book, handle, time.Now, d.log, func(c linux.Change) { d.metrics.DatapathChange(linux.Kind(c.Item), c.Op.String()) })
 	if err := path.AdoptPods(); err != nil {

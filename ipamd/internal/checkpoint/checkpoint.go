@@ -44,6 +44,7 @@ type file struct {
 	UID       string     `json:"uid,omitempty"`
 	Netns     string     `json:"netns,omitempty"`
 	Link      string     `json:"link,omitempty"`
+	MTU       int        `json:"mtu,omitempty"`
 	ENI       string     `json:"eni,omitempty"`
 	Device    int        `json:"device,omitempty"`
 	Adopted   bool       `json:"adopted,omitempty"`
@@ -84,7 +85,7 @@ func Open(dir string) (*Store, error) {
 func (s *Store) Assign(a pool.Assignment) error {
 	return s.write(a.Address, file{
 		State: stateAssigned, Network: a.Key.Network, Container: a.Key.ContainerID, Interface: a.Key.Interface,
-		Namespace: a.Pod.Namespace, Pod: a.Pod.Name, UID: a.Pod.UID, Netns: a.Netns, Link: a.Link,
+		Namespace: a.Pod.Namespace, Pod: a.Pod.Name, UID: a.Pod.UID, Netns: a.Netns, Link: a.Link, MTU: a.MTU,
 		ENI: string(a.ENI), Device: a.Device, Adopted: a.Adopted, Since: &a.Since,
 	})
 }
@@ -207,7 +208,7 @@ func parse(address netip.Addr, text []byte, path string) (Record, error) {
 	case f.State == stateAssigned && f.Container != "" && f.Interface != "" && f.Since != nil:
 		r.Assignment = &pool.Assignment{
 			Key: pool.Key{Network: f.Network, ContainerID: f.Container, Interface: f.Interface},
-			Pod: pool.Pod{Namespace: f.Namespace, Name: f.Pod, UID: f.UID}, Netns: f.Netns, Link: f.Link,
+			Pod: pool.Pod{Namespace: f.Namespace, Name: f.Pod, UID: f.UID}, Netns: f.Netns, Link: f.Link, MTU: f.MTU,
 			Address: address, ENI: pool.ENIID(f.ENI), Device: f.Device, Since: *f.Since, Adopted: f.Adopted,
 		}
 	default:

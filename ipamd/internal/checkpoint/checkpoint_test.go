@@ -33,7 +33,7 @@ func must(t *testing.T, err error) {
 func assignment(address string) pool.Assignment {
 	return pool.Assignment{
 		Key: pool.Key{Network: "aws-cni", ContainerID: "c1", Interface: "eth0"}, Pod: pool.Pod{Namespace: "default", Name: "web", UID: "u"},
-		Netns: "/run/netns/x", Link: "eni0123456789a", Address: netip.MustParseAddr(address), ENI: "eni-1", Device: 2,
+		Netns: "/run/netns/x", Link: "eni0123456789a", MTU: 9001, Address: netip.MustParseAddr(address), ENI: "eni-1", Device: 2,
 		Since: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	}
 }

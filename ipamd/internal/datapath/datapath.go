@@ -42,7 +42,6 @@ type Book interface {
 // Settings are those of the node's network.
 type Settings struct {
 	MTU        int
-	PodMTU     int
 	Mark       bool
 	MarkValue  uint32
 	VethPrefix string
@@ -182,16 +181,16 @@ func (d *Datapath) pods(links []linux.Link) []podnet.Assignment {
 	var pods []podnet.Assignment
 	for _, a := range d.book.Assignments() {
 		if alive[a.Link] {
-			pods = append(pods, Wiring(a, d.settings.PodMTU))
+			pods = append(pods, wiring(a))
 		}
 	}
 	return pods
 }
 
-// Wiring is how a pod with this assignment is wired.
-func Wiring(a pool.Assignment, mtu int) podnet.Assignment {
+// wiring is how a pod with this assignment is wired.
+func wiring(a pool.Assignment) podnet.Assignment {
 	return podnet.Assignment{
-		HostLink: a.Link, PodLink: a.Key.Interface, MTU: mtu,
+		HostLink: a.Link, PodLink: a.Key.Interface, MTU: a.MTU,
 		Addresses: []podnet.Address{{IP: a.Address, Gateway: netip.MustParseAddr(config.PodGateway), Table: hostnet.Table(a.Device)}},
 	}
 }

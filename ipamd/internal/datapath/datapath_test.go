@@ -318,7 +318,7 @@ func TestENIsOfOthersAreLeftAlone(t *testing.T) {
 func TestOneFailureKeepsNothingElse(t *testing.T) {
 	inNode(t, func(t *testing.T, w *world) {
 		twoENIs(t, w)
-		w.path.settings.PodMTU = 70000 // no veth takes it
+		w.book.held[0].MTU = 70000 // no veth takes it
 		w.book.ready = nil
 		if err := w.path.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "mtu 70000") {
 			t.Errorf("got %v", err)

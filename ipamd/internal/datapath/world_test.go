@@ -44,7 +44,7 @@ func inNode(t *testing.T, body func(*testing.T, *world)) {
 			return err
 		}
 		defer w.away.Close()
-		s := Settings{MTU: 9001, PodMTU: 9001, Mark: true, MarkValue: 0x80, VethPrefix: "eni"}
+		s := Settings{MTU: 9001, Mark: true, MarkValue: 0x80, VethPrefix: "eni"}
 		w.path = New(s, w.book, w.kernel, func() time.Time { return w.now }, slog.New(slog.DiscardHandler),
 			func(c linux.Change) { w.changes = append(w.changes, c.String()) })
 		body(t, w)
@@ -111,7 +111,7 @@ func (w *world) pod(name, address string, device int) {
 func assignment(name, address string, device int) pool.Assignment {
 	return pool.Assignment{
 		Key:  pool.Key{Network: "causeway", ContainerID: name, Interface: "eth0"},
-		Link: "eni" + name, Address: netip.MustParseAddr(address), ENI: eni(device).ID, Device: device,
+		Link: "eni" + name, MTU: 9001, Address: netip.MustParseAddr(address), ENI: eni(device).ID, Device: device,
 	}
 }
 

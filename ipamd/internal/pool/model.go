@@ -33,6 +33,7 @@ type Assignment struct {
 	Pod     Pod
 	Netns   string // path of the pod's network namespace
 	Link    string // host end of the pod's veth
+	MTU     int    // of both ends, bytes, as it was when the pod came; 0 for what others wired
 	Address netip.Addr
 	ENI     ENIID
 	Device  int // device number of the ENI, which gives the route table

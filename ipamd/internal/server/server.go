@@ -180,7 +180,7 @@ func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.A
 		return nil, err
 	}
 	pod := podOf(r.GetPod())
-	a, err := s.book.Assign(ctx, allocator.Request{Key: key, Pod: pod, Netns: r.GetNetns(), Link: s.link(key, pod)})
+	a, err := s.book.Assign(ctx, allocator.Request{Key: key, Pod: pod, Netns: r.GetNetns(), Link: s.link(key, pod), MTU: s.settings.PodMTU})
 	if err != nil {
 		return nil, statusOf(err)
 	}
@@ -232,12 +232,16 @@ func (s *Server) List(ctx context.Context, r *rpc.ListRequest) (*rpc.ListReply, 
 }
 
 func (s *Server) answer(a pool.Assignment) *rpc.Assignment {
+	mtu := a.MTU
+	if mtu == 0 { // adopted, or recorded by a daemon that did not
+		mtu = s.settings.PodMTU
+	}
 	return &rpc.Assignment{
 		Attachment:    &rpc.Attachment{Network: a.Key.Network, ContainerId: a.Key.ContainerID, Interface: a.Key.Interface},
 		Pod:           &rpc.Pod{Namespace: a.Pod.Namespace, Name: a.Pod.Name, Uid: a.Pod.UID},
 		Netns:         a.Netns,
 		HostInterface: a.Link,
-		Mtu:           uint32(s.settings.PodMTU),
+		Mtu:           uint32(mtu),
 		Addresses: []*rpc.Address{{
 			Ip: a.Address.String(), Gateway: config.PodGateway, RouteTable: uint32(hostnet.Table(a.Device)),
 			Eni: string(a.ENI), DeviceNumber: uint32(a.Device),

@@ -47,7 +47,7 @@ func (b *fakeBook) Assign(_ context.Context, r allocator.Request) (pool.Assignme
 	if b.err != nil {
 		return pool.Assignment{}, b.err
 	}
-	a := pool.Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, Address: netip.MustParseAddr("10.0.0.5"), ENI: "eni-1", Device: 1}
+	a := pool.Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Address: netip.MustParseAddr("10.0.0.5"), ENI: "eni-1", Device: 1}
 	b.held[r.Key] = a
 	return a, nil
 }
