@@ -51,7 +51,7 @@ func Scope(n Node) linux.Scope {
 		Priorities: []int{config.RuleToPod, config.RuleMark, config.RuleFromPod},
 	}
 	for _, e := range n.ENIs {
-		if !e.Primary {
+		if !e.Primary && e.Table != config.TableMain { // main is never ours as a whole
 			s.Secondary = append(s.Secondary, e.Link)
 			s.Tables = append(s.Tables, e.Table)
 		}

@@ -75,6 +75,10 @@ func TestScopeHoldsThePlan(t *testing.T) {
 			t.Errorf("route %s is not ours", foreign)
 		}
 	}
+	n.ENIs = append(n.ENIs, ENI{Link: "eth2", Table: config.TableMain})
+	if own := (linux.Route{Table: config.TableMain, Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.168.1.1"), Link: "eth0"}); Scope(n).OwnsRoute(own, false) {
+		t.Error("an ENI with the table main made all of main ours")
+	}
 	if connected := (linux.Route{Table: config.TableMain, Dst: netip.MustParsePrefix("192.168.1.0/24"), Link: "eth1"}); !scope.OwnsRoute(connected, true) {
 		t.Errorf("the connected route of a secondary ENI must go: %s", connected)
 	}

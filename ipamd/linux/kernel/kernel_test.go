@@ -239,6 +239,16 @@ func TestManyChanges(t *testing.T) {
 	})
 }
 
+// A kernel without a protocol, nf_tables say, has nothing to tell of it.
+func TestWatchOfWhatTheKernelLacks(t *testing.T) {
+	const unused = 31 // the last netlink protocol; nobody has it
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := watch(ctx, func() { t.Error("a change of what is not there") }, unused, 1); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWatchNotices(t *testing.T) {
 	space := nstest.New(t)
 	changed := make(chan struct{}, 1000)

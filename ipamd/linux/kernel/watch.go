@@ -26,6 +26,10 @@ func WatchNetfilter(ctx context.Context, changed func()) error {
 
 func watch(ctx context.Context, changed func(), protocol int, groups ...uint) error {
 	socket, err := nl.Subscribe(protocol, groups...)
+	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		<-ctx.Done() // this kernel has nothing of the kind that could change
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("subscribing to netlink notifications: %w", err)
 	}
