@@ -89,6 +89,17 @@ func (p *ServicePort) choose(all []candidate, n Node) {
 	p.Anywhere = slices.ContainsFunc(all, func(c candidate) bool { return c.Ready || c.draining() })
 }
 
+// serving are those that a flow may stay with.
+func serving(all []candidate) []netip.AddrPort {
+	var at []netip.AddrPort
+	for _, c := range all {
+		if c.Ready || c.Serving {
+			at = append(at, c.target.AddrPort)
+		}
+	}
+	return at
+}
+
 func both(a, b func(candidate) bool) func(candidate) bool {
 	return func(c candidate) bool { return a(c) && b(c) }
 }

@@ -36,6 +36,9 @@ func (t *Tracker) Resolve(k Key) ([]ServicePort, error) {
 			endpoints, err := t.endpoints(sp.Name, family)
 			faults = append(faults, err)
 			sp.choose(endpoints, t.node)
+			if p.Protocol == UDP {
+				sp.Serving = serving(endpoints)
+			}
 			ports = append(ports, sp)
 		}
 	}

@@ -34,6 +34,9 @@ type ServicePort struct {
 	ExternalIPs []netip.Addr
 	VIPs        []netip.Addr
 	NodePort    uint16 // 0 for none
+	// HostPort is the front end of one pod on this node; such a service-port
+	// has no other.
+	HostPort HostPort
 	// SourceRanges are who may use the VIPs; empty for everybody.
 	SourceRanges []netip.Prefix
 	// Affinity is for how long a client stays with an endpoint; 0 for none.
@@ -47,6 +50,17 @@ type ServicePort struct {
 	// Anywhere says that some node has a usable endpoint: without one traffic
 	// is rejected, with one that is out of reach it is dropped.
 	Anywhere bool
+	// Serving are all endpoints that serve, wherever they are, ready or not: a
+	// flow that leads to one of them is left alone. UDP only; sorted.
+	Serving []netip.AddrPort
+}
+
+// HostPort is a port of the node that leads to one of its pods, as a pod's
+// hostPort asks for. Unlike a node port it is on all addresses of the node,
+// loopback included where the kernel is told to route that.
+type HostPort struct {
+	Addr netip.Addr // one address of the node; invalid for all
+	Port uint16     // 0 for none
 }
 
 // Target is an endpoint to translate to.
@@ -58,7 +72,7 @@ type Target struct {
 
 // ExternallyAccessible says whether there is a front end besides the cluster IP.
 func (p ServicePort) ExternallyAccessible() bool {
-	return p.NodePort != 0 || len(p.VIPs) > 0 || len(p.ExternalIPs) > 0
+	return p.NodePort != 0 || p.HostPort.Port != 0 || len(p.VIPs) > 0 || len(p.ExternalIPs) > 0
 }
 
 // UsesCluster says whether anything goes to endpoints of all nodes: what comes
