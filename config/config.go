@@ -30,6 +30,10 @@ type Config struct {
 	Pool    Pool
 	EC2     EC2
 	Daemon  Daemon
+	Kube    Kube
+	Proxy   Proxy
+	// Conntrack is set only where services are served.
+	Conntrack Conntrack
 }
 
 // Network says how pods' links and the node's routing are made.

@@ -27,6 +27,9 @@ func defaults() Config {
 		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second},
 		Daemon:  Daemon{LogLevel: LogInfo, MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
+		Proxy: Proxy{Mode: ProxyIPTables, Window: 20 * time.Millisecond, Pods: LocalPods{Ours: true}, MasqueradeBit: 14,
+			LocalhostNodePorts: true, HealthAddr: "0.0.0.0:10256", MetricsAddr: "127.0.0.1:10249"},
+		Conntrack: Conntrack{MaxPerCore: 32768, Min: 131072, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
 	}
 }
 
@@ -119,6 +122,28 @@ func TestLoadGood(t *testing.T) {
 		{"DISABLE_METRICS", "true", func(c *Config) { c.Daemon.MetricsAddr = "" }},
 		{"NETWORK_POLICY_ENFORCING_MODE", "standard", func(*Config) {}},
 		{"CAUSEWAY_IPTABLES", "legacy", func(c *Config) { c.Daemon.IPTables = IPTablesLegacy }},
+		{"PROXY_MODE", "NFTables", func(c *Config) { c.Proxy.Mode = ProxyNFTables }},
+		{"CLUSTER_ENDPOINT", "https://abc.example", func(c *Config) { c.Kube.Endpoint = "https://abc.example" }},
+		{"KUBECONFIG", "/etc/k", func(c *Config) { c.Kube.Kubeconfig = "/etc/k" }},
+		{"MY_NODE_NAME", "ip-10-0-0-4.ec2.internal", func(c *Config) { c.Kube.NodeName = "ip-10-0-0-4.ec2.internal" }},
+		{"CAUSEWAY_PROXY_WINDOW", "1s", func(c *Config) { c.Proxy.Window = time.Second }},
+		{"CAUSEWAY_LOCAL_PODS", "none", func(c *Config) { c.Proxy.Pods = LocalPods{} }},
+		{"CAUSEWAY_LOCAL_PODS", "node-cidr", func(c *Config) { c.Proxy.Pods = LocalPods{NodeBlocks: true} }},
+		{"CAUSEWAY_LOCAL_PODS", "link:eni+", func(c *Config) { c.Proxy.Pods = LocalPods{Link: "eni+"} }},
+		{"CAUSEWAY_LOCAL_PODS", "10.1.2.3/8,fd00::/8", func(c *Config) {
+			c.Proxy.Pods = LocalPods{Blocks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
+		}},
+		{"CAUSEWAY_MASQUERADE_ALL", "true", func(c *Config) { c.Proxy.MasqueradeAll = true }},
+		{"CAUSEWAY_MASQUERADE_BIT", "31", func(c *Config) { c.Proxy.MasqueradeBit = 31 }},
+		{"CAUSEWAY_LOCALHOST_NODE_PORTS", "false", func(c *Config) { c.Proxy.LocalhostNodePorts = false }},
+		{"CAUSEWAY_NODE_PORT_ADDRESSES", "primary", func(c *Config) { c.Proxy.NodePortAddrs = NodePortAddrs{Primary: true} }},
+		{"CAUSEWAY_NODE_PORT_ADDRESSES", "10.0.0.0/16", func(c *Config) {
+			c.Proxy.NodePortAddrs = NodePortAddrs{Blocks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
+		}},
+		{"CAUSEWAY_HEALTHZ_BIND_ADDRESS", "[::]:10256", func(c *Config) { c.Proxy.HealthAddr = "[::]:10256" }},
+		{"CAUSEWAY_CONNTRACK_MIN", "0", func(c *Config) { c.Conntrack.Min = 0 }},
+		{"CAUSEWAY_CONNTRACK_UDP", "30s", func(c *Config) { c.Conntrack.UDP = 30 * time.Second }},
+		{"CAUSEWAY_CONNTRACK_TCP_LIBERAL", "1", func(c *Config) { c.Conntrack.Liberal = true }},
 	} {
 		t.Run(test.variable+"="+test.value, func(t *testing.T) {
 			got, warnings, err := Load(env(map[string]string{test.variable: test.value}))
@@ -155,10 +180,21 @@ func bad() map[string][]string {
 		"AWS_VPC_K8S_CNI_LOGLEVEL":      {"verbose", "5"},
 		"CAUSEWAY_METRICS_BIND_ADDRESS": {":61678", "localhost:61678", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536"},
 		"CAUSEWAY_IPTABLES":             {"nftables"},
+		"PROXY_MODE":                    {"ipvs", "true"},
+		"CLUSTER_ENDPOINT":              {"10.0.0.1", "ftp://a"},
+		"CAUSEWAY_PROXY_WINDOW":         {"11s", "-1s", "5"},
+		"CAUSEWAY_LOCAL_PODS":           {"eni+", "link:", "link:+", "link:a b", "link:0123456789abcdef", "10.0.0.0", "10.0.0.0/8,11.0.0.0/8"},
+		"CAUSEWAY_MASQUERADE_BIT":       {"32", "-1", "0x4000"},
+		"CAUSEWAY_NODE_PORT_ADDRESSES":  {"secondary", "10.0.0.1", "10.0.0.0/8,"},
+		"CAUSEWAY_HEALTHZ_BIND_ADDRESS": {"10256", ":10256"}, "CAUSEWAY_PROXY_METRICS_BIND_ADDRESS": {"x"},
+		"CAUSEWAY_CONNTRACK_MAX_PER_CORE": {"-1", "many"}, "CAUSEWAY_CONNTRACK_MIN": {"-1"},
+		"CAUSEWAY_CONNTRACK_TCP_ESTABLISHED": {"86400", "-1s"}, "CAUSEWAY_CONNTRACK_TCP_CLOSE_WAIT": {"x"},
+		"CAUSEWAY_CONNTRACK_UDP": {"241h"}, "CAUSEWAY_CONNTRACK_UDP_STREAM": {"1d"},
 		"ENABLE_IPv4":                   {"false", "0"},
 		"NETWORK_POLICY_ENFORCING_MODE": {"strict", "true"},
 	}
-	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS"} {
+	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS",
+		"CAUSEWAY_MASQUERADE_ALL", "CAUSEWAY_LOCALHOST_NODE_PORTS", "CAUSEWAY_CONNTRACK_TCP_LIBERAL"} {
 		vars[v] = []string{"yes", "2", "on", " true"}
 	}
 	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -22,7 +23,7 @@ type setting struct {
 // settings is the table, in the order of the page.
 func settings() []setting {
 	const boolean = "true or false"
-	return []setting{
+	return slices.Concat([]setting{
 		{"Network.MTU", "AWS_VPC_ENI_MTU", strconv.Itoa(DefaultMTU), "576..9001 bytes",
 			"MTU of the ENIs", into(parseInt(576, 9001), func(c *Config) *int { return &c.Network.MTU })},
 		{"Network.PodMTU", "POD_MTU", "", "576..AWS_VPC_ENI_MTU bytes",
@@ -67,7 +68,7 @@ func settings() []setting {
 			"serve no metrics, health and state", disableMetrics},
 		{"Daemon.IPTables", "CAUSEWAY_IPTABLES", "auto", "auto, nft or legacy",
 			"the iptables that is written; auto: the one the node uses", into(parseChoice(IPTablesAuto, IPTablesNFT, IPTablesLegacy), func(c *Config) *IPTables { return &c.Daemon.IPTables })},
-
+	}, proxySettings(), []setting{
 		must("ENABLE_IPv4", true, "IPv4 for pods; always on"),
 		must("ENABLE_IPv6", false, "IPv6 for pods"),
 		must("ENABLE_V6_EGRESS", false, "IPv6 egress of IPv4 pods"),
@@ -93,7 +94,7 @@ func settings() []setting {
 		unused("INTROSPECTION_BIND_ADDRESS", "another address for the state"),
 		unused("AWS_VPC_K8S_CNI_LOG_FILE", "file for the log, which goes to standard error"),
 		unused("AWS_VPC_K8S_CNI_BACKING_STORE", "file for the state"),
-	}
+	})
 }
 
 // into makes a row's reader from a parser and the field that takes its value.
