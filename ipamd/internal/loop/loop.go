@@ -19,6 +19,7 @@ type Step func(context.Context) (again time.Duration, err error)
 type Settings struct {
 	Name     string
 	Coalesce time.Duration // from a trigger to the round, so that more can join
+	Spacing  time.Duration // least time between rounds; a trigger after it is heard at once
 	Resync   time.Duration // longest time between rounds
 	Pause    time.Duration // after a first failure; doubles to LongestPause
 	// LongestPause also bounds how long triggers are not heard while the step
@@ -70,8 +71,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		if again > 0 {
 			wait = min(wait, again)
 		}
+		ended := time.Now()
 		if l.sleep(ctx, wait, l.trigger) {
-			l.sleep(ctx, l.settings.Coalesce, nil)
+			l.sleep(ctx, max(l.settings.Coalesce, l.settings.Spacing-time.Since(ended)), nil)
 		}
 		l.drain()
 	}

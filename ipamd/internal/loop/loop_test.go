@@ -62,6 +62,34 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestSpacing wants the first trigger of a quiet time to be heard at once, and
+// those after it to be taken together.
+func TestSpacing(t *testing.T) {
+	var rounds []int64
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		l := New(Settings{Name: "test", Spacing: 20 * time.Millisecond, Resync: time.Hour}, func(context.Context) (time.Duration, error) {
+			rounds = append(rounds, time.Since(began).Milliseconds())
+			return 0, nil
+		}, slog.New(slog.DiscardHandler), func(string) {})
+		go func() {
+			time.Sleep(time.Second)
+			for range 30 {
+				l.Trigger()
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		if err := l.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if diff := cmp.Diff([]int64{0, 1000, 1020, 1040}, rounds); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestPausesGrow(t *testing.T) {
 	got := run(t, 20*time.Second, func(int) (time.Duration, error) { return 0, errors.New("no") }, func(l *Loop) {
 		for range 100 {
