@@ -113,6 +113,17 @@ func (e *Engine) Decide(node string, names ...string) Decision {
 	return d
 }
 
+// Away says whether a rule in force takes away what has these names, for the
+// node. It counts nothing: what is away stays so between calls.
+func (e *Engine) Away(node string, names ...string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	return slices.ContainsFunc(e.rules, func(c *counted) bool {
+		return c.rule.Effect.Away && c.matches(node, names, now)
+	})
+}
+
 func (e *Engine) find(id string) int {
 	return slices.IndexFunc(e.rules, func(c *counted) bool { return c.rule.ID == id })
 }

@@ -22,6 +22,10 @@ const (
 	// ActionDevice is what a rule names to match the appearing of a device
 	// in a guest after its ENI was attached.
 	ActionDevice = "device"
+	// ActionKubernetes is what a rule names to match every request to the
+	// Kubernetes API; Kubernetes/watch/services and the like match by verb and
+	// resource.
+	ActionKubernetes = "Kubernetes"
 )
 
 // Actions lists the EC2 actions that a rule can name.
@@ -42,7 +46,7 @@ func Actions() []string {
 type Rule struct {
 	ID          string  `json:"id,omitempty"`     // given by the engine if empty
 	Node        string  `json:"node,omitempty"`   // pattern on the calling node's name; empty is everyone
-	Action      string  `json:"action,omitempty"` // pattern: EC2 action, "IMDS", IMDS path, "device"
+	Action      string  `json:"action,omitempty"` // pattern: EC2 action, "IMDS", IMDS path, "device", "Kubernetes"
 	Nth         int     `json:"nth,omitempty"`    // only the n-th call, from 1
 	Every       int     `json:"every,omitempty"`  // each n-th call
 	Probability float64 `json:"probability,omitempty"`
@@ -79,6 +83,9 @@ type Effect struct {
 	// IMDSLag is as Stale, for the metadata service.
 	IMDSLag    span.Duration `json:"imdsLag,omitzero"`
 	IMDSOutage bool          `json:"imdsOutage,omitempty"` // no answer until the client gives up
+	// Away is that the Kubernetes API is: new requests are reset, running ones
+	// end.
+	Away bool `json:"away,omitempty"`
 }
 
 // Error is an injected answer. An empty message or status is filled from what
@@ -105,10 +112,10 @@ func (e *Error) AWS() *awserr.Error {
 func (r Rule) Validate() error {
 	switch {
 	case r.Action == "":
-		return fmt.Errorf("action is empty: name an EC2 action, %q, an IMDS path or %q", ActionIMDS, ActionDevice)
+		return fmt.Errorf("action is empty: name an EC2 action, %q, an IMDS path, %q or %q", ActionIMDS, ActionDevice, ActionKubernetes)
 	case !r.knownAction():
-		return fmt.Errorf("action %q is unknown: name an EC2 action (%s), %q, an IMDS path beginning with / or %q; * and ? are wildcards",
-			r.Action, strings.Join(Actions(), ", "), ActionIMDS, ActionDevice)
+		return fmt.Errorf("action %q is unknown: name an EC2 action (%s), %q, an IMDS path beginning with /, %q or %q; * and ? are wildcards",
+			r.Action, strings.Join(Actions(), ", "), ActionIMDS, ActionDevice, ActionKubernetes)
 	case r.Nth < 0 || r.Every < 0 || r.Times < 0:
 		return fmt.Errorf("nth %d, every %d, times %d: they count calls and are 0 (unset) or more", r.Nth, r.Every, r.Times)
 	case r.Nth > 0 && r.Every > 0:
@@ -139,14 +146,24 @@ func (r Rule) fits() error {
 	if device && r.Action != ActionDevice && !glob.Match(r.Action, "AttachNetworkInterface") {
 		return fmt.Errorf("effect.deviceDelay or deviceNever with action %q: they go with %q or AttachNetworkInterface", r.Action, ActionDevice)
 	}
+	if r.Effect.Away && !r.kubernetes() {
+		return fmt.Errorf("effect.away with action %q: it goes with %q or %s/VERB/RESOURCE", r.Action, ActionKubernetes, ActionKubernetes)
+	}
+	if e := r.Effect.Error; e != nil && e.Status == 0 && r.kubernetes() {
+		return fmt.Errorf("effect.error of action %q: set status, such as 410 or 500", r.Action)
+	}
 	if r.Action == ActionDevice && !device {
 		return fmt.Errorf("effect of action %q: set deviceDelay or deviceNever", ActionDevice)
 	}
 	return nil
 }
 
+func (r Rule) kubernetes() bool {
+	return r.Action == ActionKubernetes || strings.HasPrefix(r.Action, ActionKubernetes+"/")
+}
+
 func (r Rule) knownAction() bool {
-	if strings.HasPrefix(r.Action, "/") || r.Action == ActionIMDS || r.Action == ActionDevice {
+	if strings.HasPrefix(r.Action, "/") || r.Action == ActionIMDS || r.Action == ActionDevice || r.kubernetes() {
 		return true
 	}
 	return slices.ContainsFunc(Actions(), func(a string) bool { return glob.Match(r.Action, a) })
@@ -168,5 +185,6 @@ func (e Effect) merge(o Effect) Effect {
 	e.Truncate = e.Truncate || o.Truncate
 	e.DeviceNever = e.DeviceNever || o.DeviceNever
 	e.IMDSOutage = e.IMDSOutage || o.IMDSOutage
+	e.Away = e.Away || o.Away
 	return e
 }

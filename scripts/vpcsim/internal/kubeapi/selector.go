@@ -1,0 +1,128 @@
+package kubeapi
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// selection says which objects a list or a watch is about.
+type selection struct {
+	resource        resource
+	namespace, name string // "" for all
+	labels          []requirement
+}
+
+func selectionOf(r request) (selection, error) {
+	out := selection{resource: r.resource, namespace: r.namespace, name: r.name}
+	query := r.URL.Query()
+	for _, field := range strings.FieldsFunc(query.Get("fieldSelector"), func(r rune) bool { return r == ',' }) {
+		key, value, ok := strings.Cut(strings.ReplaceAll(field, "==", "="), "=")
+		switch {
+		case ok && key == "metadata.name":
+			out.name = value
+		case ok && key == "metadata.namespace":
+			out.namespace = value
+		default:
+			return out, failure(http.StatusBadRequest, "BadRequest", "field label not supported: %s", field)
+		}
+	}
+	labels, err := parseLabels(query.Get("labelSelector"))
+	if err != nil {
+		return out, failure(http.StatusBadRequest, "BadRequest", "unable to parse requirement: %v", err)
+	}
+	out.labels = labels
+	return out, nil
+}
+
+// has says whether an object is selected.
+func (s selection) has(o *object) bool {
+	return o != nil && o.resource == s.resource && (s.namespace == "" || o.namespace == s.namespace) &&
+		(s.name == "" || o.name == s.name) &&
+		!slices.ContainsFunc(s.labels, func(r requirement) bool { return !r.met(o.labels) })
+}
+
+// requirement is one part of a label selector.
+type requirement struct {
+	key    string
+	op     operator
+	values []string
+}
+
+type operator string
+
+const (
+	exists       operator = "exists"
+	doesNotExist operator = "!"
+	in           operator = "in"
+	notIn        operator = "notin"
+)
+
+// met says whether labels are as required; a label that is missing is in no
+// set of values.
+func (r requirement) met(labels map[string]string) bool {
+	value, ok := labels[r.key]
+	switch r.op {
+	case exists:
+		return ok
+	case doesNotExist:
+		return !ok
+	case in:
+		return ok && slices.Contains(r.values, value)
+	}
+	return !ok || !slices.Contains(r.values, value)
+}
+
+// parseLabels reads a label selector: key, !key, key=value, key==value,
+// key!=value, key in (a,b), key notin (a,b), with commas between them.
+func parseLabels(text string) ([]requirement, error) {
+	var out []requirement
+	for _, part := range splitOutside(text) {
+		r, err := parseRequirement(strings.TrimSpace(part))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// splitOutside splits at the commas that are not in parentheses.
+func splitOutside(text string) []string {
+	depth := 0
+	return strings.FieldsFunc(text, func(r rune) bool {
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+		return r == ',' && depth == 0
+	})
+}
+
+func parseRequirement(part string) (requirement, error) {
+	if key, ok := strings.CutPrefix(part, "!"); ok {
+		return requirement{key: strings.TrimSpace(key), op: doesNotExist}, nil
+	}
+	if words := strings.Fields(strings.Replace(part, "(", " (", 1)); len(words) > 1 && (words[1] == string(in) || words[1] == string(notIn)) {
+		list := strings.Join(words[2:], "")
+		if !strings.HasPrefix(list, "(") || !strings.HasSuffix(list, ")") {
+			return requirement{}, fmt.Errorf("%q: write values as (a,b)", part)
+		}
+		return requirement{words[0], operator(words[1]), strings.Split(list[1:len(list)-1], ",")}, nil
+	}
+	for _, sign := range []struct {
+		text string
+		op   operator
+	}{{"!=", notIn}, {"==", in}, {"=", in}} {
+		if key, value, ok := strings.Cut(part, sign.text); ok {
+			return requirement{strings.TrimSpace(key), sign.op, []string{strings.TrimSpace(value)}}, nil
+		}
+	}
+	if part == "" || strings.ContainsAny(part, " ()") {
+		return requirement{}, fmt.Errorf("%q: write key, !key, key=value, key!=value or key in (a,b)", part)
+	}
+	return requirement{key: part, op: exists}, nil
+}
