@@ -64,6 +64,7 @@ func command(state daemon.State, place string, args []string) (node.Command, err
 	}
 	if slices.Contains(places, place) {
 		c.Space = fabric.SpaceName(state.Name, place)
+		c.Env = append(c.Env, "KUBECONFIG="+state.Kubeconfig())
 		return c, nil
 	}
 	pid, err := state.NodePID(place)
@@ -71,7 +72,11 @@ func command(state daemon.State, place string, args []string) (node.Command, err
 		return node.Command{}, err
 	}
 	c.PID = pid
-	for k, v := range daemon.NodeEnv(place) {
+	endpoint, err := state.Endpoint()
+	if err != nil {
+		return node.Command{}, err
+	}
+	for k, v := range daemon.NodeEnv(place, endpoint) {
 		c.Env = append(c.Env, fmt.Sprintf("%s=%s", k, v))
 	}
 	return c, nil

@@ -16,11 +16,12 @@ func newFault(s *simulatorFlag) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fault",
 		Short: "Make requests go wrong",
-		Long: `Make EC2 and metadata requests go wrong, by rules: which calls a rule is about
+		Long: `Make EC2, metadata and Kubernetes requests go wrong, by rules: which calls a rule is about
 (node, action, which of them, when) and what happens to them (effect).`,
 		Example: `  vpcsim fault add '{node: n1, action: AssignPrivateIpAddresses, effect: {throttle: true}}'
   vpcsim fault add '{action: AttachNetworkInterface, nth: 1, effect: {lost: true}}'
   vpcsim fault add '{action: device, effect: {deviceDelay: 20s}}'
+  vpcsim fault add '{action: Kubernetes, effect: {away: true}}'
   vpcsim fault add -f rules.yaml
   vpcsim fault list
   vpcsim fault clear f1`,
@@ -36,12 +37,12 @@ func newFaultAdd(s *simulatorFlag) *cobra.Command {
 		Short: "Put rules in force and print their ids",
 		Long: `Put rules in force, written as YAML or JSON, and print their ids. A rule has
   node, action            patterns; action is an EC2 action, IMDS, a metadata
-                          path, or device
+                          path, device, Kubernetes, or Kubernetes/VERB/RESOURCE
   nth, every, probability, times
   window                  {after, for}, from now on
   effect                  {latency, error: {code, message, status}, throttle,
                           reset, lost, html502, truncate, stale, deviceDelay,
-                          deviceNever, imdsLag, imdsOutage}`,
+                          deviceNever, imdsLag, imdsOutage, away}`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rules, err := readRules(file, args)
 			if err != nil {

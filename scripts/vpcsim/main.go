@@ -1,6 +1,6 @@
 // Command vpcsim is a VPC on one machine: an EC2 query API that the unmodified
-// AWS SDK talks to, an instance metadata service, and a fabric of network
-// namespaces that carries packets as EC2's state says.
+// AWS SDK talks to, an instance metadata service, a small Kubernetes API, and a
+// fabric of network namespaces that carries packets as EC2's state says.
 package main
 
 import (
@@ -50,7 +50,8 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 const longHelp = `vpcsim simulates an Amazon VPC on this machine, for programs that manage a
 node's network: real packets between network namespaces, an EC2 API with its
-errors, delays and throttles, and the instance metadata service.
+errors, delays and throttles, the instance metadata service, and a small
+Kubernetes API; see "vpcsim kube".
 
 Each node is a set of namespaces (network, mounts, processes, host name) that
 "vpcsim exec" enters. Inside, the metadata service answers at 169.254.169.254
@@ -87,7 +88,7 @@ func newRoot() *cobra.Command {
 	s := &simulatorFlag{}
 	root.PersistentFlags().StringVar(&s.name, "name", "vpcsim", "name of the simulator; several can run side by side")
 	root.AddCommand(newUp(s), newDown(s), newStatus(s), newExec(s), newFault(s), newDrops(s),
-		newCIDR(s), newEgress(s), newSubnet(s), newLB(s), newTerminate(s), newEcho(), newProbe(), newDaemon(), newNodeInit(), newBecome())
+		newCIDR(s), newEgress(s), newSubnet(s), newLB(s), newKube(s), newTerminate(s), newEcho(), newProbe(), newDaemon(), newNodeInit(), newBecome())
 	return root
 }
 

@@ -23,6 +23,7 @@ type status struct {
 	Socket     string       `json:"controlSocket"`
 	Log        string       `json:"log"`
 	RequestLog string       `json:"requestLog"`
+	Kubeconfig string       `json:"kubeconfig"`
 	Nodes      []nodeStatus `json:"nodes"`
 }
 
@@ -64,7 +65,7 @@ func newStatus(s *simulatorFlag) *cobra.Command {
 }
 
 func newStatusOf(state daemon.State, told control.Status) status {
-	st := status{Status: told, Name: state.Name, Socket: state.Socket(), Log: state.Log(), RequestLog: state.RequestLog()}
+	st := status{Status: told, Name: state.Name, Socket: state.Socket(), Log: state.Log(), RequestLog: state.RequestLog(), Kubeconfig: state.Kubeconfig()}
 	for _, n := range told.Nodes {
 		one := nodeStatus{NodeStatus: n, Dir: state.NodeDir(n.Name)}
 		if pid, err := state.NodePID(n.Name); err == nil {
@@ -87,7 +88,7 @@ func printJSON(w io.Writer, v any) error {
 func (s status) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "simulator %s  %s  %s  %v  seed %d\n", s.Name, s.VPCID, s.Region, s.CIDRs, s.Seed)
-	fmt.Fprintf(w, "log %s\nrequests %s\n\n", s.Log, s.RequestLog)
+	fmt.Fprintf(w, "log %s\nrequests %s\nkubernetes %s  kubeconfig %s\n\n", s.Log, s.RequestLog, s.ClusterEndpoint, s.Kubeconfig)
 	fmt.Fprintln(w, "SUBNET\tID\tZONE\tCIDR\tEGRESS\tFREE")
 	for _, n := range s.Subnets {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", n.Name, n.ID, n.Zone, strings.TrimSpace(n.CIDR+" "+n.IPv6CIDR), n.Egress, n.Free)

@@ -34,13 +34,15 @@ func ParseRules(data []byte) ([]Rule, error) { return fault.Parse(data) }
 
 // Status is the whole simulator at one moment.
 type Status struct {
-	Seed          uint64           `json:"seed"`
-	Region        string           `json:"region"`
-	VPCID         string           `json:"vpcID"`
-	CIDRs         []netip.Prefix   `json:"cidrs"`
-	Subnets       []SubnetStatus   `json:"subnets"`
-	Nodes         []NodeStatus     `json:"nodes"`
-	LoadBalancers []BalancerStatus `json:"loadBalancers,omitempty"`
+	Seed   uint64         `json:"seed"`
+	Region string         `json:"region"`
+	VPCID  string         `json:"vpcID"`
+	CIDRs  []netip.Prefix `json:"cidrs"`
+	// ClusterEndpoint is the URL of the Kubernetes API inside the VPC.
+	ClusterEndpoint string           `json:"clusterEndpoint,omitempty"`
+	Subnets         []SubnetStatus   `json:"subnets"`
+	Nodes           []NodeStatus     `json:"nodes"`
+	LoadBalancers   []BalancerStatus `json:"loadBalancers,omitempty"`
 	// Detached are ENIs without an attachment, but for those of load balancers.
 	Detached []InterfaceStatus `json:"detached,omitempty"`
 }

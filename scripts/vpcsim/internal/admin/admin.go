@@ -15,6 +15,7 @@ import (
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fault"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/imds"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/kubeapi"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/reqlog"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
 )
@@ -28,6 +29,8 @@ type Fabric struct {
 	Node func(name string) (namespace string, env map[string]string)
 	// Balancers are the load balancers; nil refuses them.
 	Balancers Balancers
+	// ClusterEndpoint is where nodes reach the Kubernetes API.
+	ClusterEndpoint string
 }
 
 type server struct {
@@ -35,12 +38,13 @@ type server struct {
 	faults   *fault.Engine
 	requests *reqlog.Log
 	imds     *imds.Server
+	cluster  *kubeapi.Server
 	fabric   Fabric
 }
 
 // New returns the handler of the admin API.
-func New(m *vpc.Model, faults *fault.Engine, requests *reqlog.Log, metadata *imds.Server, fabric Fabric) http.Handler {
-	s := &server{m, faults, requests, metadata, fabric}
+func New(m *vpc.Model, faults *fault.Engine, requests *reqlog.Log, metadata *imds.Server, cluster *kubeapi.Server, fabric Fabric) http.Handler {
+	s := &server{m, faults, requests, metadata, cluster, fabric}
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", handler(s.status))
 	mux.Handle("GET /v1/faults", handler(func(*http.Request) (any, error) { return faults.List(), nil }))
@@ -59,6 +63,7 @@ func New(m *vpc.Model, faults *fault.Engine, requests *reqlog.Log, metadata *imd
 	mux.Handle("GET /v1/requests", handler(func(*http.Request) (any, error) { return requests.Entries(), nil }))
 	mux.Handle("GET /v1/drops", handler(s.drops))
 	s.handleBalancers(mux)
+	s.handleObjects(mux)
 	return mux
 }
 

@@ -11,7 +11,7 @@ import (
 
 func (s *server) status(*http.Request) (any, error) {
 	v := s.model.VPC()
-	out := control.Status{Seed: s.model.Seed(), Region: s.model.Topology().Region, VPCID: v.ID, CIDRs: v.CIDRs}
+	out := control.Status{Seed: s.model.Seed(), Region: s.model.Topology().Region, VPCID: v.ID, CIDRs: v.CIDRs, ClusterEndpoint: s.fabric.ClusterEndpoint}
 	names := map[string]string{}
 	for _, n := range s.model.Subnets() {
 		names[n.ID] = n.Name

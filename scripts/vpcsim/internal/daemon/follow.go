@@ -36,7 +36,8 @@ func (d *daemon) follow(ctx context.Context) error {
 
 // sync ends nodes that are no more, moves the fabric and starts nodes that are
 // new: a node's processes need its namespace, and its namespace outlives them.
-// Load balancers follow the fabric, which gives them their addresses.
+// Load balancers follow the fabric, which gives them their addresses; the
+// cluster has the nodes that have started.
 func (d *daemon) sync(ctx context.Context) error {
 	v := d.sim.Model.View()
 	if err := d.endNodes(v); err != nil {
@@ -48,7 +49,10 @@ func (d *daemon) sync(ctx context.Context) error {
 	if err := d.lb.Sync(ctx, v); err != nil {
 		return err
 	}
-	return d.startNodes(ctx, v)
+	if err := d.startNodes(ctx, v); err != nil {
+		return err
+	}
+	return d.joinCluster(v)
 }
 
 func (d *daemon) endNodes(v vpc.View) error {
@@ -85,6 +89,9 @@ func (d *daemon) startNodes(ctx context.Context, v vpc.View) error {
 				Name: n.Name, Space: d.fabric.Space(n.Name), Dir: d.state.NodeDir(n.Name), Program: program, Log: os.Stderr,
 			})
 			if err != nil {
+				return err
+			}
+			if err := d.giveKubeconfig(n.Name); err != nil {
 				return err
 			}
 			return writeRecord(d.state.nodeRecord(n.Name), started[i].PID())

@@ -62,6 +62,9 @@ type daemon struct {
 	lb     *lb.Balancers
 	nodes  map[string]*node.Process
 	tasks  []func(context.Context) error // what serve runs
+
+	endpoint string          // of the Kubernetes API
+	joined   map[string]bool // nodes that the Kubernetes API was told of
 }
 
 func newDaemon(s State) (*daemon, error) {
@@ -84,13 +87,17 @@ func newDaemon(s State) (*daemon, error) {
 	}
 	f := fabric.New(s.Name, log)
 	return &daemon{
-		state: s, log: log, sim: sim, fabric: f, lb: lb.New(sim.Model, f, log), nodes: map[string]*node.Process{},
+		state: s, log: log, sim: sim, fabric: f, lb: lb.New(sim.Model, f, log),
+		nodes: map[string]*node.Process{}, joined: map[string]bool{},
 	}, nil
 }
 
 // start builds everything, up to the point where every node answers.
 func (d *daemon) start(ctx context.Context) error {
 	if err := d.fabric.Create(ctx); err != nil {
+		return err
+	}
+	if err := d.writeKubeconfig(); err != nil {
 		return err
 	}
 	for _, b := range d.sim.Model.Topology().LoadBalancers {
@@ -109,13 +116,14 @@ func (d *daemon) start(ctx context.Context) error {
 	return nil
 }
 
-// openAPIs opens EC2 and IMDS where nodes reach them: in the router.
+// openAPIs opens EC2, IMDS and Kubernetes where nodes reach them: in the router.
 func (d *daemon) openAPIs(ctx context.Context) error {
 	for _, api := range []struct {
 		addr   netip.Addr
 		server *http.Server
 	}{
 		{fabric.EC2Addr, &http.Server{Handler: d.sim.EC2}},
+		{fabric.ControlPlane(d.sim.Model.View()), &http.Server{Handler: d.sim.Kubernetes}},
 		{fabric.IMDSAddr, &http.Server{Handler: d.sim.IMDS, ConnContext: imds.ConnContext}},
 		{fabric.IMDSAddr6, &http.Server{Handler: d.sim.IMDS, ConnContext: imds.ConnContext}},
 	} {
@@ -137,7 +145,9 @@ func (d *daemon) openControl(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the control socket: %w", err)
 	}
-	d.serveHTTP(&http.Server{Handler: d.sim.Admin(admin.Fabric{Drops: d.drops, Node: d.place, Balancers: d.lb})}, l)
+	d.serveHTTP(&http.Server{Handler: d.sim.Admin(admin.Fabric{
+		Drops: d.drops, Node: d.place, Balancers: d.lb, ClusterEndpoint: d.endpoint,
+	})}, l)
 	return nil
 }
 
@@ -215,15 +225,18 @@ func (d *daemon) drops() ([]control.Drop, error) {
 }
 
 func (d *daemon) place(name string) (namespace string, env map[string]string) {
-	return d.fabric.Space(name), NodeEnv(name)
+	return d.fabric.Space(name), NodeEnv(name, d.endpoint)
 }
 
 // NodeEnv is the environment that a program on a node needs and that a real
 // instance gets from elsewhere: the EC2 endpoint by DNS, the node's Kubernetes
-// name from the pod's specification.
-func NodeEnv(name string) map[string]string {
+// name from the pod's specification, where the Kubernetes API is from the
+// cluster's settings.
+func NodeEnv(name, clusterEndpoint string) map[string]string {
 	return map[string]string{
 		"AWS_ENDPOINT_URL_EC2": "http://" + fabric.EC2Addr.String(),
+		"CLUSTER_ENDPOINT":     clusterEndpoint,
+		"KUBECONFIG":           NodeKubeconfig,
 		"MY_NODE_NAME":         name,
 	}
 }

@@ -47,6 +47,10 @@ func (s State) RequestLog() string { return filepath.Join(s.Dir, "requests.jsonl
 // Log is what the daemon and the nodes' first processes have to say.
 func (s State) Log() string { return filepath.Join(s.Dir, "vpcsim.log") }
 
+// Kubeconfig tells programs how to reach the Kubernetes API from inside the
+// simulated world. Nodes have a copy of it at NodeKubeconfig.
+func (s State) Kubeconfig() string { return filepath.Join(s.Dir, "kubeconfig") }
+
 // NodeDir is the folder of a node.
 func (s State) NodeDir(node string) string { return filepath.Join(s.Dir, "nodes", node) }
 

@@ -67,6 +67,17 @@ var (
 	NATAddr = netip.MustParseAddr("198.51.100.2")
 )
 
+// ControlPlane is where the Kubernetes API answers, on port 80: an address in
+// the VPC, as EKS has network interfaces of the control plane there. It is the
+// fourth of a subnet, which EC2 reserves and never gives to anyone.
+func ControlPlane(v vpc.View) netip.Addr {
+	a := v.Subnets[0].CIDR.Masked().Addr()
+	for range 3 {
+		a = a.Next()
+	}
+	return a
+}
+
 // Fabric is the data plane of one simulated VPC. Its methods may be called
 // from several goroutines.
 type Fabric struct {

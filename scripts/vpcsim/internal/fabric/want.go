@@ -19,6 +19,9 @@ func wanted(v vpc.View) (map[object]bool, error) {
 		w.subnets[s.ID] = s
 		w.add(address{Router, "lo", host(gateway(s))})
 	}
+	if len(v.Subnets) > 0 {
+		w.add(address{Router, "lo", host(ControlPlane(v))})
+	}
 	w.blocks(v.CIDRs)
 	w.peer(v)
 	w.others(v)

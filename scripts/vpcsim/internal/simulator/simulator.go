@@ -1,6 +1,6 @@
 // Package simulator joins the parts of one simulated VPC: the model, the EC2
-// endpoint, the metadata service, fault rules, the request log and the admin
-// API. It opens no socket: whoever assembles it mounts the handlers.
+// endpoint, the metadata service, the cluster's Kubernetes API, fault rules, the
+// request log and the admin API. It opens no socket: whoever assembles it mounts the handlers.
 package simulator
 
 import (
@@ -13,6 +13,7 @@ import (
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/ec2api"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fault"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/imds"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/kubeapi"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/reqlog"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/topology"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
@@ -25,6 +26,9 @@ type Simulator struct {
 	Requests *reqlog.Log
 	EC2      http.Handler
 	IMDS     *imds.Server // one for all nodes; mount with imds.ConnContext
+	Cluster  *kubeapi.Server
+	// Kubernetes is Cluster as nodes and pods reach it.
+	Kubernetes http.Handler
 }
 
 // New builds the VPC of a valid topology. The request log goes to requests as
@@ -40,13 +44,15 @@ func New(topo topology.Topology, requests io.Writer, log *slog.Logger) (*Simulat
 	}
 	s.EC2 = ec2api.New(model, s.Faults, s.Requests, log)
 	s.IMDS = imds.New(model, s.Faults, s.Requests, log)
+	s.Cluster = kubeapi.New(log)
+	s.Kubernetes = kubeapi.Network{API: s.Cluster, Faults: s.Faults, Requests: s.Requests, Identify: model.Identify}
 	return s, nil
 }
 
 // Admin returns the handler of the admin API. The fabric, if there is one,
 // tells what only it knows.
 func (s *Simulator) Admin(f admin.Fabric) http.Handler {
-	return admin.New(s.Model, s.Faults, s.Requests, s.IMDS, f)
+	return admin.New(s.Model, s.Faults, s.Requests, s.IMDS, s.Cluster, f)
 }
 
 // Close stops the state machines.
