@@ -21,7 +21,7 @@
 // translated. A flow to an endpoint that serves stays, also while that
 // terminates. TCP and SCTP flows, and flows to what is not a front end that
 // changed, are never touched. An entry is deleted by its exact tuple, its zone
-// and its id, so what took its place meanwhile stays, too.
+// and its id.
 //
 // Flows to front ends that went away while nobody watched are not known, and
 // end when they have been idle for nf_conntrack_udp_timeout_stream.
