@@ -8,6 +8,7 @@ import (
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
 	"github.com/causeway-cni/causeway/proxy/internal/nft"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // awsNodeTable is where aws-node keeps its connection mark on iptables-nft. It
@@ -25,7 +26,7 @@ func takeOver(ctx context.Context, other iptables.Variant) ([]string, error) {
 	if deleted {
 		done = append(done, fmt.Sprintf("nft: drop table ip %s (aws-node's)", awsNodeTable))
 	}
-	backend, err := iptables.Open(other)
+	backend, err := iptables.Open(other, service.IPv4)
 	if errors.Is(err, exec.ErrNotFound) {
 		return done, nil
 	}

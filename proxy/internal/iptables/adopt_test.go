@@ -3,6 +3,7 @@ package iptables
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -73,21 +74,12 @@ COMMIT
 // TestAdopt takes kube-proxy's rules over as they are: nothing is written but
 // the end of a chain that it left behind.
 func TestAdopt(t *testing.T) {
-	name := func(id string) string {
-		sum := sha256.Sum256([]byte(id))
-		return base32.StdEncoding.EncodeToString(sum[:])[:16]
-	}
-	text := strings.NewReplacer(
-		"-SVC-SVC", "-SVC-"+name("ns/web:httptcp"), "-EXT-SVC", "-EXT-"+name("ns/web:httptcp"),
-		"-SEP-POD0", "-SEP-"+name("ns/web:httptcp"+podAddrs[0]+":8080"),
-		"-SEP-POD1", "-SEP-"+name("ns/web:httptcp"+podAddrs[1]+":8080"),
-	).Replace(kubeProxy)
 	eachLab(t, func(t *testing.T, l *lab) {
-		program := l.backend.variant.program()
-		l.node.Feed(text, program+"-restore", "--noflush")
+		program := l.backend.program
+		l.node.Feed(l.kubeProxy(), program+"-restore", "--noflush")
 		before := ruleText(l.node.Run(program + "-save"))
 		l.reopen()
-		if n := l.put("01", balanced, func(s *service.Service) { s.Affinity = time.Hour }); n != 1 {
+		if n := l.put("01", l.balanced, func(s *service.Service) { s.Affinity = time.Hour }); n != 1 {
 			t.Errorf("%d chains written, want the one left behind", n)
 		}
 		saved := l.node.Run(program + "-save")
@@ -98,4 +90,26 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("want KUBE-SEP-GONE deleted and the canary left:\n%s", saved)
 		}
 	})
+}
+
+// kubeProxy is its rules with the names and addresses of the lab.
+func (l *lab) kubeProxy() string {
+	name := func(id string) string {
+		sum := sha256.Sum256([]byte(id))
+		return base32.StdEncoding.EncodeToString(sum[:])[:16]
+	}
+	pods := []string{net.JoinHostPort(l.at.pods[0], "8080"), net.JoinHostPort(l.at.pods[1], "8080")}
+	replace := []string{
+		"-SVC-SVC", "-SVC-" + name("ns/web:httptcp"), "-EXT-SVC", "-EXT-" + name("ns/web:httptcp"),
+		"-SEP-POD0", "-SEP-" + name("ns/web:httptcp"+pods[0]),
+		"-SEP-POD1", "-SEP-" + name("ns/web:httptcp"+pods[1]),
+	}
+	for i, old := range []string{plan4.pods[0], plan4.pods[1]} {
+		replace = append(replace, old+":8080", pods[i], old, l.at.pods[i])
+	}
+	replace = append(replace, plan4.vip+" ", l.at.vip+" ", plan4.balancer, l.at.balancer)
+	if l.at.family == service.IPv6 {
+		replace = append(replace, "127.0.0.0/8", "::1/128")
+	}
+	return strings.NewReplacer(replace...).Replace(kubeProxy)
 }

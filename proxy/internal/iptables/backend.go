@@ -8,34 +8,45 @@ import (
 	goiptables "github.com/coreos/go-iptables/iptables"
 
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// Backend is iptables of one variant. It is not safe for concurrent use.
+// Backend is iptables of one variant and one family. It is not safe for
+// concurrent use.
 type Backend struct {
 	variant Variant
+	family  service.Family
+	program string // "iptables-nft" and the like
 	rules   *goiptables.IPTables
 	tables  []string // that have rules of ours
 }
 
-// Open finds the programs of a variant. It changes nothing.
-func Open(v Variant) (*Backend, error) {
-	rules, err := goiptables.New(goiptables.Path(v.program()), goiptables.Timeout(lockSeconds))
+// Open finds the programs of a variant, for IPv4 or IPv6. It changes nothing.
+func Open(v Variant, f service.Family) (*Backend, error) {
+	program, protocol := program(v, f), goiptables.ProtocolIPv4
+	if f == service.IPv6 {
+		protocol = goiptables.ProtocolIPv6
+	}
+	rules, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(program), goiptables.Timeout(lockSeconds))
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", v.program(), err)
+		return nil, fmt.Errorf("opening %s: %w", program, err)
 	}
 	if !rules.HasRandomFully() {
 		major, minor, patch := rules.GetIptablesVersion()
-		return nil, fmt.Errorf("%s has version %d.%d.%d: at least 1.6.2 is needed", v.program(), major, minor, patch)
+		return nil, fmt.Errorf("%s has version %d.%d.%d: at least 1.6.2 is needed", program, major, minor, patch)
 	}
-	return &Backend{variant: v, rules: rules, tables: ruleset.Tables()}, nil
+	return &Backend{variant: v, family: f, program: program, rules: rules, tables: ruleset.Tables()}, nil
 }
 
 // Variant is the variant of this backend.
 func (b *Backend) Variant() Variant { return b.variant }
 
+// Family is the family whose rules this backend writes.
+func (b *Backend) Family() service.Family { return b.family }
+
 // Observe reads all tables that exist; it makes none.
 func (b *Backend) Observe(ctx context.Context) (ruleset.Saved, error) {
-	return save(ctx, b.variant)
+	return save(ctx, b.program)
 }
 
 // Apply carries changes out in their order and stops at the first that fails;

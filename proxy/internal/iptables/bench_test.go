@@ -33,7 +33,7 @@ func BenchmarkServices(b *testing.B) {
 		n := nstest.New(b)
 		var s *Services
 		load := func() {
-			backend, err := Open(v)
+			backend, err := Open(v, service.IPv4)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -52,8 +52,8 @@ func BenchmarkServices(b *testing.B) {
 			n.Do(func() {
 				for b.Loop() {
 					b.StopTimer()
-					n.Run(v.program(), "-t", "nat", "-F")
-					n.Run(v.program(), "-t", "nat", "-X")
+					n.Run(program(v, service.IPv4), "-t", "nat", "-F")
+					n.Run(program(v, service.IPv4), "-t", "nat", "-X")
 					b.StartTimer()
 					load()
 				}

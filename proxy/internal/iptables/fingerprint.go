@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/proxy/internal/nft"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // Fingerprint is equal as long as nobody changed a rule. It costs a system call
@@ -32,37 +33,46 @@ func (b *Backend) Fingerprint() (Fingerprint, error) {
 		return f, err
 	}
 	for i, table := range b.tables {
-		if f.tables[i], err = hashTable(table); err != nil {
+		if f.tables[i], err = layouts[b.family].hashTable(table); err != nil {
 			return Fingerprint{}, fmt.Errorf("reading table %s: %w", table, err)
 		}
 	}
 	return f, nil
 }
 
-// Socket options and layouts of linux/netfilter_ipv4/ip_tables.h.
+// Socket options and layouts that both families share, from
+// linux/netfilter_ipv4/ip_tables.h and linux/netfilter_ipv6/ip6_tables.h.
 const (
-	optGetInfo    = 64 // IPT_SO_GET_INFO
-	optGetEntries = 65 // IPT_SO_GET_ENTRIES
+	optGetInfo    = 64 // IPT_SO_GET_INFO, IP6T_SO_GET_INFO
+	optGetEntries = 65 // IPT_SO_GET_ENTRIES, IP6T_SO_GET_ENTRIES
 
 	tableNameSize = 32
 	infoSize      = 84 // struct ipt_getinfo; its last word is the size of the entries
 	entriesOffset = 40 // of entrytable in struct ipt_get_entries
-	entryNext     = 90 // of next_offset in struct ipt_entry
-	entryComefrom = 92 // bookkeeping of the kernel
-	entryCounters = 96
-	entryMatches  = 112
 )
 
+// layout is where the fields of struct ipt_entry or ip6t_entry are. Between
+// comefrom and matches are bookkeeping of the kernel and counters.
+type layout struct {
+	family, level           int
+	next, comefrom, matches int
+}
+
+var layouts = map[service.Family]layout{
+	service.IPv4: {unix.AF_INET, unix.IPPROTO_IP, 90, 92, 112},
+	service.IPv6: {unix.AF_INET6, unix.IPPROTO_IPV6, 142, 144, 168},
+}
+
 // hashTable hashes the entries of a legacy table.
-func hashTable(name string) (uint64, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+func (l layout) hashTable(name string) (uint64, error) {
+	fd, err := unix.Socket(l.family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
 		return 0, fmt.Errorf("opening a raw socket: %w", err)
 	}
 	defer unix.Close(fd)
 	info := make([]byte, infoSize)
 	copy(info[:tableNameSize-1], name)
-	if err := getsockopt(fd, optGetInfo, info); err != nil {
+	if err := getsockopt(fd, l.level, optGetInfo, info); err != nil {
 		return 0, err
 	}
 	size := binary.NativeEndian.Uint32(info[infoSize-4:])
@@ -70,31 +80,31 @@ func hashTable(name string) (uint64, error) {
 	copy(blob[:tableNameSize-1], name)
 	binary.NativeEndian.PutUint32(blob[tableNameSize:], size)
 	// EAGAIN means that the size has changed meanwhile: so has the table.
-	if err := getsockopt(fd, optGetEntries, blob); err != nil && err != unix.EAGAIN {
+	if err := getsockopt(fd, l.level, optGetEntries, blob); err != nil && err != unix.EAGAIN {
 		return 0, err
 	}
-	return hashEntries(blob[entriesOffset:]), nil
+	return l.hashEntries(blob[entriesOffset:]), nil
 }
 
 // hashEntries leaves out what moves without a change of rules.
-func hashEntries(entries []byte) uint64 {
+func (l layout) hashEntries(entries []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
-	for len(entries) >= entryMatches {
-		next := int(binary.NativeEndian.Uint16(entries[entryNext:]))
-		if next < entryMatches || next > len(entries) {
+	for len(entries) >= l.matches {
+		next := int(binary.NativeEndian.Uint16(entries[l.next:]))
+		if next < l.matches || next > len(entries) {
 			break
 		}
-		h.Write(entries[:entryComefrom])
-		h.Write(entries[entryMatches:next])
+		h.Write(entries[:l.comefrom])
+		h.Write(entries[l.matches:next])
 		entries = entries[next:]
 	}
 	return h.Sum64()
 }
 
-func getsockopt(fd, option int, value []byte) error {
+func getsockopt(fd, level, option int, value []byte) error {
 	size := uint32(len(value))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IP, uintptr(option),
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
 		uintptr(unsafe.Pointer(&value[0])), uintptr(unsafe.Pointer(&size)), 0)
 	if errno != 0 {
 		return errno

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 func TestTransaction(t *testing.T) {
@@ -131,7 +133,7 @@ func TestApplyTellsTheProgramsWords(t *testing.T) {
 	for _, v := range []Variant{NFT, Legacy} {
 		n := nstest.New(t)
 		n.Do(func() {
-			b, err := Open(v)
+			b, err := Open(v, service.IPv4)
 			if err != nil {
 				t.Error(err)
 				return
@@ -140,7 +142,7 @@ func TestApplyTellsTheProgramsWords(t *testing.T) {
 				{Op: ruleset.Create, Table: "nat", Chain: "A"},
 				{Op: ruleset.Rewrite, Table: "nat", Chain: "A", Rules: []ruleset.Line{{"-j", "NOWHERE-TO-GO"}}, Reason: "test"},
 			})
-			for _, want := range []string{"nat: rewrite A to 1 rules (test)", v.program() + "-restore", ":A - [0:0]"} {
+			for _, want := range []string{"nat: rewrite A to 1 rules (test)", program(v, service.IPv4) + "-restore", ":A - [0:0]"} {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%s: error %v, want %q in it", v, err, want)
 				}
@@ -155,30 +157,44 @@ func TestApplyTellsTheProgramsWords(t *testing.T) {
 // TestFingerprintSeesWhatCounts holds that a packet does not change it, and a
 // rule that another of the same size replaces does.
 func TestFingerprintSeesWhatCounts(t *testing.T) {
-	for _, v := range []Variant{NFT, Legacy} {
-		n := nstest.New(t)
-		iptables := func(args ...string) { n.Run(append([]string{v.program(), "-w", "-t", "nat"}, args...)...) }
-		fingerprint := func() (f Fingerprint) {
+	for _, test := range []struct {
+		family      service.Family
+		self, other string
+	}{{service.IPv4, "127.0.0.1", "127.0.0.2"}, {service.IPv6, "::1", "::2"}} {
+		for _, v := range []Variant{NFT, Legacy} {
+			n := nstest.New(t)
+			iptables := func(args ...string) {
+				n.Run(append([]string{program(v, test.family), "-w", "-t", "nat"}, args...)...)
+			}
+			fingerprint := func() (f Fingerprint) {
+				n.Do(func() {
+					b, err := Open(v, test.family)
+					if err == nil {
+						f, err = b.Fingerprint()
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+				return f
+			}
+			iptables("-A", "OUTPUT", "-d", test.self, "-j", "RETURN")
+			before := fingerprint()
 			n.Do(func() {
-				b, err := Open(v)
-				if err == nil {
-					f, err = b.Fingerprint()
-				}
-				if err != nil {
+				if conn, err := net.Dial("udp", net.JoinHostPort(test.self, "9")); err == nil {
+					conn.Write([]byte("hello"))
+					conn.Close()
+				} else {
 					t.Error(err)
 				}
 			})
-			return f
-		}
-		iptables("-A", "OUTPUT", "-d", "127.0.0.1", "-j", "RETURN")
-		before := fingerprint()
-		n.Run("bash", "-c", "echo > /dev/udp/127.0.0.1/9")
-		if after := fingerprint(); after != before {
-			t.Errorf("%s: a packet changed %v to %v", v, before, after)
-		}
-		iptables("-R", "OUTPUT", "1", "-d", "127.0.0.2", "-j", "RETURN")
-		if fingerprint() == before {
-			t.Errorf("%s: another rule has the same fingerprint", v)
+			if after := fingerprint(); after != before {
+				t.Errorf("%s, %s: a packet changed %v to %v", v, test.family, before, after)
+			}
+			iptables("-R", "OUTPUT", "1", "-d", test.other, "-j", "RETURN")
+			if fingerprint() == before {
+				t.Errorf("%s, %s: another rule has the same fingerprint", v, test.family)
+			}
 		}
 	}
 }

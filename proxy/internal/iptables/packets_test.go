@@ -16,18 +16,32 @@ import (
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-const (
-	nodeAddr   = "192.168.1.50"
-	clientAddr = "203.0.113.9"
-	vip        = "10.100.0.1"
-	balancer   = "203.0.113.100"
+// plan is the addresses of a lab.
+type plan struct {
+	family                      service.Family
+	node, client, vip, balancer string
+	pods                        []string
+}
+
+var (
+	plan4 = plan{service.IPv4, "192.168.1.50", "203.0.113.9", "10.100.0.1", "203.0.113.100",
+		[]string{"192.168.1.61", "192.168.1.62", "192.168.1.63"}}
+	plan6 = plan{service.IPv6, "2001:db8:1::50", "2001:db8:f::9", "fd00:100::1", "2001:db8:f::100",
+		[]string{"2001:db8:1::61", "2001:db8:1::62", "2001:db8:1::63"}}
 )
 
-var podAddrs = []string{"192.168.1.61", "192.168.1.62", "192.168.1.63"}
+// host is a route to one address.
+func (p plan) host(a string) string {
+	if p.family == service.IPv6 {
+		return a + "/128"
+	}
+	return a + "/32"
+}
 
 // lab is a node with three pods, and a client outside. Every pod answers at
 // port 8080 with its name and the address that it sees.
 type lab struct {
+	at           plan
 	t            *testing.T
 	node, client *nstest.Namespace
 	pods         []*nstest.Namespace
@@ -37,43 +51,60 @@ type lab struct {
 }
 
 func eachLab(t *testing.T, test func(t *testing.T, l *lab)) {
-	for _, v := range []Variant{NFT, Legacy} {
-		t.Run(string(v), func(t *testing.T) {
-			l := newLab(t)
-			l.open(v)
-			test(t, l)
-		})
+	for _, p := range []plan{plan4, plan6} {
+		for _, v := range []Variant{NFT, Legacy} {
+			t.Run(program(v, p.family), func(t *testing.T) {
+				l := newLab(t, p)
+				l.open(v)
+				test(t, l)
+			})
+		}
 	}
 }
 
-func newLab(t *testing.T) *lab {
-	l := &lab{t: t, node: nstest.New(t), client: nstest.New(t), tracker: service.NewTracker()}
+func newLab(t *testing.T, p plan) *lab {
+	l := &lab{at: p, t: t, node: nstest.New(t), client: nstest.New(t), tracker: service.NewTracker()}
 	l.tracker.SetNode(service.Node{Name: "here"})
-	l.node.Run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+	l.node.Run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 	nstest.Join(l.node, "eth0", l.client, "eth0")
-	l.node.Run("ip", "addr", "add", nodeAddr+"/32", "dev", "eth0")
+	address(l.node, p.host(p.node), "eth0")
 	l.node.Run("ip", "route", "add", "default", "dev", "eth0")
-	l.client.Run("ip", "addr", "add", clientAddr+"/32", "dev", "eth0")
-	l.client.Run("ip", "route", "add", nodeAddr+"/32", "dev", "eth0")
-	l.client.Run("ip", "route", "add", balancer+"/32", "via", nodeAddr)
-	for i, a := range podAddrs {
+	l.node.Run("ip", "-6", "route", "add", "default", "dev", "eth0")
+	address(l.client, p.host(p.client), "eth0")
+	l.client.Run("ip", "route", "add", p.host(p.node), "dev", "eth0")
+	l.client.Run("ip", "route", "add", p.host(p.balancer), "via", p.node)
+	for i, a := range p.pods {
 		pod, veth := nstest.New(t), fmt.Sprintf("eni%d", i)
 		l.pods = append(l.pods, pod)
 		nstest.Join(l.node, veth, pod, "eth0")
-		pod.Run("ip", "addr", "add", a+"/32", "dev", "eth0")
-		pod.Run("ip", "route", "add", nodeAddr+"/32", "dev", "eth0")
-		pod.Run("ip", "route", "add", "default", "via", nodeAddr)
-		l.node.Run("ip", "route", "add", a+"/32", "dev", veth)
-		l.serve(pod, a+":8080", fmt.Sprintf("pod%d", i))
+		address(pod, p.host(a), "eth0")
+		if p.family == service.IPv6 { // a link answers for its own addresses only
+			address(l.node, "fe80::1/128", veth)
+			pod.Run("ip", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
+		} else {
+			pod.Run("ip", "route", "add", p.host(p.node), "dev", "eth0")
+			pod.Run("ip", "route", "add", "default", "via", p.node)
+		}
+		l.node.Run("ip", "route", "add", p.host(a), "dev", veth)
+		l.serve(pod, net.JoinHostPort(a, "8080"), fmt.Sprintf("pod%d", i))
 	}
 	return l
+}
+
+// address gives a link an address that can be used at once.
+func address(n *nstest.Namespace, a, link string) {
+	args := []string{"ip", "addr", "add", a, "dev", link}
+	if strings.Contains(a, ":") {
+		args = append(args, "nodad")
+	}
+	n.Run(args...)
 }
 
 func (l *lab) open(v Variant) {
 	l.t.Helper()
 	l.node.Do(func() {
 		var err error
-		if l.backend, err = Open(v); err != nil {
+		if l.backend, err = Open(v, l.at.family); err != nil {
 			l.t.Fatal(err)
 		}
 	})
@@ -86,8 +117,8 @@ func (l *lab) reopen() {
 	l.node.Do(func() {
 		var err error
 		l.services, err = l.backend.Services(l.t.Context(), ruleset.Settings{
-			Family: service.IPv4, MasqueradeMark: 0x4000, Pods: ruleset.Detector{Link: "eni+"},
-			NodeAddrs: []netip.Addr{netip.MustParseAddr(nodeAddr)}, DropInvalid: true,
+			Family: l.at.family, MasqueradeMark: 0x4000, Pods: ruleset.Detector{Link: "eni+"},
+			NodeAddrs: []netip.Addr{netip.MustParseAddr(l.at.node)}, DropInvalid: true,
 		})
 		if err != nil {
 			l.t.Fatal(err)
@@ -99,7 +130,7 @@ func (l *lab) serve(in *nstest.Namespace, address, name string) {
 	l.t.Helper()
 	var listener net.Listener
 	var err error
-	in.Do(func() { listener, err = net.Listen("tcp4", address) })
+	in.Do(func() { listener, err = net.Listen("tcp", address) })
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -122,7 +153,11 @@ func (l *lab) ask(from *nstest.Namespace, to string) string {
 	l.t.Helper()
 	var answer string
 	from.Do(func() {
-		conn, err := net.DialTimeout("tcp4", to, time.Second)
+		patience := time.Second
+		if l.at.family == service.IPv6 { // a socket may miss the answer to its first SYN, not to its second
+			patience = 2500 * time.Millisecond
+		}
+		conn, err := net.DialTimeout("tcp", to, patience)
 		var network net.Error
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
@@ -157,19 +192,19 @@ func (l *lab) put(endpoints string, edits ...func(*service.Service)) int {
 	l.t.Helper()
 	s := service.Service{
 		Key: service.Key{Namespace: "ns", Name: "web"}, Type: service.ClusterIP,
-		ClusterIPs: []netip.Addr{netip.MustParseAddr(vip)},
+		ClusterIPs: []netip.Addr{netip.MustParseAddr(l.at.vip)},
 		Ports:      []service.Port{{Name: "http", Protocol: service.TCP, Port: 80}},
 	}
 	for _, edit := range edits {
 		edit(&s)
 	}
 	slice := service.EndpointSlice{
-		Key: s.Key, Service: s.Name, Family: service.IPv4,
+		Key: s.Key, Service: s.Name, Family: l.at.family,
 		Ports: []service.EndpointPort{{Name: "http", Protocol: service.TCP, Port: 8080}},
 	}
 	for _, n := range endpoints {
 		slice.Endpoints = append(slice.Endpoints, service.Endpoint{
-			Addr: netip.MustParseAddr(podAddrs[n-'0']), Ready: true, Serving: true, Node: "here",
+			Addr: netip.MustParseAddr(l.at.pods[n-'0']), Ready: true, Serving: true, Node: "here",
 		})
 	}
 	l.tracker.SetService(s)
@@ -196,43 +231,45 @@ func (l *lab) sync() int {
 	return n
 }
 
-func balanced(s *service.Service) {
+func (l *lab) balanced(s *service.Service) {
 	s.Type, s.Ports[0].NodePort = service.LoadBalancer, 30080
-	s.Ingress = []service.Ingress{{Addr: netip.MustParseAddr(balancer)}}
+	s.Ingress = []service.Ingress{{Addr: netip.MustParseAddr(l.at.balancer)}}
 }
 
-func externalLocal(s *service.Service) {
-	balanced(s)
+func (l *lab) externalLocal(s *service.Service) {
+	l.balanced(s)
 	s.External = service.Local
 }
 
 func TestServicePackets(t *testing.T) {
 	eachLab(t, func(t *testing.T, l *lab) {
-		port := nodeAddr + ":30080"
+		port, vip, balancer := net.JoinHostPort(l.at.node, "30080"), net.JoinHostPort(l.at.vip, "80"), net.JoinHostPort(l.at.balancer, "80")
 
-		l.put("1", balanced)
-		l.want("pod to ClusterIP", l.pods[0], vip+":80", "pod1 sees "+podAddrs[0])
-		l.want("node to ClusterIP", l.node, vip+":80", "pod1 sees "+nodeAddr)
-		l.want("hairpin", l.pods[1], vip+":80", "pod1 sees "+nodeAddr)
-		l.want("client to node port", l.client, port, "pod1 sees "+nodeAddr)
-		l.want("pod to node port", l.pods[0], port, "pod1 sees "+nodeAddr)
-		l.want("node to its own port", l.node, port, "pod1 sees "+nodeAddr)
-		l.want("client to balancer's address", l.client, balancer+":80", "pod1 sees "+nodeAddr)
-		l.want("pod to balancer's address", l.pods[0], balancer+":80", "pod1 sees "+nodeAddr)
+		l.put("1", l.balanced)
+		l.want("pod to ClusterIP", l.pods[0], vip, "pod1 sees "+l.at.pods[0])
+		l.want("node to ClusterIP", l.node, vip, "pod1 sees "+l.at.node)
+		l.want("hairpin", l.pods[1], vip, "pod1 sees "+l.at.node)
+		l.want("client to node port", l.client, port, "pod1 sees "+l.at.node)
+		l.want("pod to node port", l.pods[0], port, "pod1 sees "+l.at.node)
+		l.want("node to its own port", l.node, port, "pod1 sees "+l.at.node)
+		l.want("client to balancer's address", l.client, balancer, "pod1 sees "+l.at.node)
+		l.want("pod to balancer's address", l.pods[0], balancer, "pod1 sees "+l.at.node)
 
-		l.put("1", externalLocal)
-		l.want("policy Local, client to node port", l.client, port, "pod1 sees "+clientAddr)
-		l.want("policy Local, pod to node port", l.pods[0], port, "pod1 sees "+podAddrs[0])
+		l.put("1", l.externalLocal)
+		l.want("policy Local, client to node port", l.client, port, "pod1 sees "+l.at.client)
+		l.want("policy Local, pod to node port", l.pods[0], port, "pod1 sees "+l.at.pods[0])
 
-		l.put("1", balanced, func(s *service.Service) { s.SourceRanges = []netip.Prefix{netip.MustParsePrefix(podAddrs[0] + "/32")} })
-		l.want("source within the ranges", l.pods[0], balancer+":80", "pod1 sees "+nodeAddr)
-		l.want("source outside the ranges", l.pods[2], balancer+":80", "silence")
-		l.want("client outside the ranges", l.client, balancer+":80", "silence")
-		l.want("node port beside the ranges", l.client, port, "pod1 sees "+nodeAddr)
+		l.put("1", l.balanced, func(s *service.Service) {
+			s.SourceRanges = []netip.Prefix{netip.MustParsePrefix(l.at.host(l.at.pods[0]))}
+		})
+		l.want("source within the ranges", l.pods[0], balancer, "pod1 sees "+l.at.node)
+		l.want("source outside the ranges", l.pods[2], balancer, "silence")
+		l.want("client outside the ranges", l.client, balancer, "silence")
+		l.want("node port beside the ranges", l.client, port, "pod1 sees "+l.at.node)
 
-		l.put("", balanced)
-		l.want("no endpoints, pod to ClusterIP", l.pods[0], vip+":80", "refused")
-		l.want("no endpoints, node to ClusterIP", l.node, vip+":80", "refused")
+		l.put("", l.balanced)
+		l.want("no endpoints, pod to ClusterIP", l.pods[0], vip, "refused")
+		l.want("no endpoints, node to ClusterIP", l.node, vip, "refused")
 		l.want("no endpoints, client to node port", l.client, port, "refused")
 	})
 }
@@ -244,16 +281,16 @@ func TestBalance(t *testing.T) {
 		answers := func() map[string]bool {
 			seen := map[string]bool{}
 			for range 60 {
-				name, _, _ := strings.Cut(l.ask(l.client, nodeAddr+":30080"), " ")
+				name, _, _ := strings.Cut(l.ask(l.client, net.JoinHostPort(l.at.node, "30080")), " ")
 				seen[name] = true
 			}
 			return seen
 		}
-		l.put("012", balanced)
+		l.put("012", l.balanced)
 		if seen := answers(); len(seen) != 3 {
 			t.Errorf("60 connections reached %v: want all three", seen)
 		}
-		l.put("012", balanced, func(s *service.Service) { s.Affinity = time.Hour })
+		l.put("012", l.balanced, func(s *service.Service) { s.Affinity = time.Hour })
 		if seen := answers(); len(seen) != 1 {
 			t.Errorf("60 connections with affinity reached %v: want one", seen)
 		}
@@ -270,7 +307,7 @@ func TestOnlyWhatChanged(t *testing.T) {
 				t.Errorf("%s: %d chains written, want %d", what, got, want)
 			}
 		}
-		save := func() string { return l.node.Run(l.backend.variant.program() + "-save") }
+		save := func() string { return l.node.Run(l.backend.program + "-save") }
 		shared := 9
 		chains("first", l.put("01"), shared+3)
 		chains("nothing new", l.put("01"), 0)
@@ -284,12 +321,12 @@ func TestOnlyWhatChanged(t *testing.T) {
 		if got := save(); ruleText(got) != ruleText(want) {
 			t.Errorf("a restart changed rules:\n%s\nto\n%s", want, got)
 		}
-		l.node.Run(l.backend.variant.program(), "-w", "-t", "nat", "-F")
+		l.node.Run(l.backend.program, "-w", "-t", "nat", "-F")
 		l.reopen()
 		if l.sync() == 0 {
 			t.Error("a flush was not repaired")
 		}
-		if got := l.ask(l.pods[0], nodeAddr+":30080"); !strings.HasPrefix(got, "pod") {
+		if got := l.ask(l.pods[0], net.JoinHostPort(l.at.node, "30080")); !strings.HasPrefix(got, "pod") {
 			t.Errorf("after a flush: %s", got)
 		}
 		if got := save(); ruleText(got) != ruleText(want) {

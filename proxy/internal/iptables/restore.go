@@ -23,14 +23,14 @@ const (
 )
 
 // save runs iptables-save and reads what it says.
-func save(ctx context.Context, v Variant) (ruleset.Saved, error) {
-	text, err := run(ctx, "", v.program()+"-save")
+func save(ctx context.Context, program string) (ruleset.Saved, error) {
+	text, err := run(ctx, "", program+"-save")
 	if err != nil {
 		return nil, err
 	}
 	saved, err := ruleset.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s-save: %w", v.program(), err)
+		return nil, fmt.Errorf("reading %s-save: %w", program, err)
 	}
 	return saved, nil
 }
@@ -39,7 +39,7 @@ func save(ctx context.Context, v Variant) (ruleset.Saved, error) {
 func (b *Backend) restore(ctx context.Context, changes []ruleset.Change) error {
 	input := transaction(changes)
 	return retry(ctx, func() error {
-		_, err := run(ctx, input, b.variant.program()+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
+		_, err := run(ctx, input, b.program+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 		if err != nil {
 			return fmt.Errorf("%w; input:\n%s", err, input)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// Services writes the rules of IPv4 services. The first Sync takes over what
+// Services writes the rules of one family's services. The first Sync takes over what
 // is there, kube-proxy's included, and deletes the chains of services that are
 // not set; those that follow write only what changed. What others change
 // meanwhile is seen by making a new one. It is not safe for concurrent use.
@@ -27,8 +27,8 @@ func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, 
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("settings of services: %w", err)
 	}
-	if s.Family != service.IPv4 {
-		return nil, fmt.Errorf("settings of services: family %s: %s writes IPv4", s.Family, b.variant.program())
+	if s.Family != b.family {
+		return nil, fmt.Errorf("settings of services: family %s: %s writes %s", s.Family, b.program, b.family)
 	}
 	have, err := b.Observe(ctx)
 	if err != nil {
@@ -46,8 +46,8 @@ func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, 
 	}, nil
 }
 
-// Set says which ports a service is to have; none deletes it. Those of IPv6
-// are left out. It is written by the next Sync.
+// Set says which ports a service is to have; none deletes it. Those of
+// the other family are left out. It is written by the next Sync.
 func (s *Services) Set(k service.Key, ports []service.ServicePort) {
 	var names []service.PortName
 	for _, p := range ports {
@@ -73,7 +73,7 @@ func (s *Services) Sync(ctx context.Context) (chains int, err error) {
 	batch := s.ledger.Batch()
 	if batch.Input != "" {
 		err := retry(ctx, func() error {
-			_, err := run(ctx, batch.Input, s.backend.variant.program()+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
+			_, err := run(ctx, batch.Input, s.backend.program+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 			return err
 		})
 		if err != nil {

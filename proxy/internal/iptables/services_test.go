@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // TestServicesAsSaved feeds the golden files of services to the kernel, and
@@ -26,7 +27,7 @@ func TestServicesAsSaved(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				program := v.program()
+				program := program(v, service.IPv4)
 				if strings.HasSuffix(file, "ipv6.iptables") {
 					program = "ip6tables-" + string(v)
 				}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // Variant is one of the two kernel interfaces behind the name iptables.
@@ -27,15 +28,22 @@ func (v Variant) Other() Variant {
 	return NFT
 }
 
-func (v Variant) program() string { return "iptables-" + string(v) }
+// program is the name of the program that shows and changes single rules.
+func program(v Variant, f service.Family) string {
+	if f == service.IPv6 {
+		return "ip6tables-" + string(v)
+	}
+	return "iptables-" + string(v)
+}
 
 // Detect finds the variant that the node uses already, and says why it thinks
 // so. kubelet's own chains decide, as they do for iptables-wrappers; then the
 // number of rules of kube-proxy and aws-node; then the number of all rules. An
-// empty node gets NFT, as does one with only iptables-nft installed.
+// empty node gets NFT, as does one with only iptables-nft installed. IPv4
+// decides for both families.
 func Detect(ctx context.Context) (Variant, string, error) {
-	nft, nftErr := save(ctx, NFT)
-	legacy, legacyErr := save(ctx, Legacy)
+	nft, nftErr := save(ctx, program(NFT, service.IPv4))
+	legacy, legacyErr := save(ctx, program(Legacy, service.IPv4))
 	switch {
 	case errors.Is(nftErr, exec.ErrNotFound) && legacyErr == nil:
 		return Legacy, "iptables-nft is not installed", nil
