@@ -1,5 +1,5 @@
 // Package conntrack ends UDP flows that lead where their service no longer
-// does, and sizes the kernel's table of connections.
+// does.
 //
 // The kernel translates the first packet of a flow by the rules of services,
 // and all later ones as it did that one. A TCP connection ends with its
