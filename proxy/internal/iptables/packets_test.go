@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
@@ -271,6 +273,33 @@ func TestServicePackets(t *testing.T) {
 		l.want("no endpoints, pod to ClusterIP", l.pods[0], vip, "refused")
 		l.want("no endpoints, node to ClusterIP", l.node, vip, "refused")
 		l.want("no endpoints, client to node port", l.client, port, "refused")
+	})
+}
+
+// TestHostPorts asks at a port of the node that leads to a pod, and wants all of
+// it gone with the last such port.
+func TestHostPorts(t *testing.T) {
+	eachLab(t, func(t *testing.T, l *lab) {
+		l.put("")
+		before := l.node.Run(l.backend.program + "-save")
+		key := service.Key{Namespace: "ns", Name: "pod"}
+		port := net.JoinHostPort(l.at.node, "8443")
+		pod := service.Target{AddrPort: netip.MustParseAddrPort(net.JoinHostPort(l.at.pods[1], "8080")), Local: true}
+		l.services.Set(key, []service.ServicePort{{
+			Name: service.PortName{Key: key, Port: "web", Protocol: service.TCP}, Family: l.at.family,
+			HostPort: service.HostPort{Port: 8443}, External: service.Local, Anywhere: true, LocalOnly: []service.Target{pod},
+		}})
+		l.sync()
+		l.want("client", l.client, port, "pod1 sees "+l.at.client)
+		l.want("pod of the node", l.pods[0], port, "pod1 sees "+l.at.pods[0])
+		l.want("hairpin", l.pods[1], port, "pod1 sees "+l.at.node)
+		l.want("the node itself", l.node, port, "pod1 sees "+l.at.node)
+		l.services.Set(key, nil)
+		l.sync()
+		l.want("gone", l.client, port, "refused")
+		if diff := cmp.Diff(ruleText(before), ruleText(l.node.Run(l.backend.program+"-save"))); diff != "" {
+			t.Errorf("left over:\n%s", diff)
+		}
 	})
 }
 

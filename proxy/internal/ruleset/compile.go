@@ -12,6 +12,7 @@ import (
 type ServiceRules struct {
 	Chains                        []Chain // nat
 	Services, NodePorts           []Rule  // of nat's KUBE-SERVICES and KUBE-NODEPORTS
+	HostPorts                     []Rule  // of nat's KUBE-HOSTPORTS
 	NoEndpoints, NoExternal       []Rule  // of filter's KUBE-SERVICES and KUBE-EXTERNAL-SERVICES
 	HealthChecks, ProxyFirewalled []Rule  // of filter's KUBE-NODEPORTS and KUBE-PROXY-FIREWALL
 }
@@ -21,6 +22,11 @@ type ServiceRules struct {
 // the settings must be valid.
 func Compile(p service.ServicePort, s Settings) ServiceRules {
 	c := compiler{port: p, set: s, name: p.Name.String(), chains: namesOf(p.Name)}
+	if p.HostPort.Port != 0 {
+		c.hostPort()
+		c.endpoints()
+		return c.out
+	}
 	c.clusterIP()
 	c.externalIPs()
 	c.balancer()
@@ -123,6 +129,28 @@ func (c *compiler) nodePort() {
 	}
 }
 
+// hostPort leads a port of the node to a pod of this node, which sees the
+// client's own address. Only the node itself is translated: it may have asked
+// at 127.0.0.1.
+func (c *compiler) hostPort() {
+	targets := c.port.LocalOnly
+	if len(targets) == 0 {
+		targets = c.port.Cluster
+	}
+	if len(targets) == 0 {
+		return
+	}
+	to := Rule{
+		To: Port{protocol(c.port.Name.Protocol), c.port.HostPort.Port}, Comment: c.name + " host port", Target: Jump(c.chains.host),
+	}
+	if a := c.port.HostPort.Addr; a.IsValid() {
+		to.Dst = host(a)
+	}
+	c.out.HostPorts = []Rule{to}
+	mark := Rule{Comment: "masquerade LOCAL traffic for " + c.name + " host port", Local: FromLocal, Target: Jump(kubeMarkMasq)}
+	c.chain(c.chains.host, append([]Rule{mark}, c.balance(targets)...))
+}
+
 func (c *compiler) chain(name string, rules []Rule) {
 	c.out.Chains = append(c.out.Chains, Chain{name, rules})
 }
@@ -147,14 +175,19 @@ func (c *compiler) policy(name string, targets []service.Target, internal bool) 
 			rules = append(rules, Rule{Comment: c.arrow(t), Match: SeenWithin{sep, c.port.Affinity, t.Addr().BitLen()}, Target: Jump(sep)})
 		}
 	}
+	c.chain(name, append(rules, c.balance(targets)...))
+}
+
+// balance goes to each of the targets in equal shares.
+func (c *compiler) balance(targets []service.Target) []Rule {
+	rules := make([]Rule, len(targets))
 	for i, t := range targets {
-		r := Rule{Comment: c.arrow(t), Target: Jump(c.chains.endpoint(t))}
+		rules[i] = Rule{Comment: c.arrow(t), Target: Jump(c.chains.endpoint(t))}
 		if left := len(targets) - i; left > 1 {
-			r.Match = OneIn(left)
+			rules[i].Match = OneIn(left)
 		}
-		rules = append(rules, r)
 	}
-	c.chain(name, rules)
+	return rules
 }
 
 func (c *compiler) arrow(t service.Target) string {

@@ -12,6 +12,8 @@
 //	KUBE-SERVICES   -> KUBE-SVC or KUBE-SVL (cluster IP), KUBE-EXT (external
 //	                   IP, balancer's address), KUBE-FW (one with source
 //	                   ranges), and at its end KUBE-NODEPORTS -> KUBE-EXT
+//	                   and KUBE-HOSTPORTS -> KUBE-HP, which leads to a pod of
+//	                   this node
 //	KUBE-FW         -> KUBE-EXT, for allowed sources
 //	KUBE-EXT        -> KUBE-SVC, marked for masquerading, or with policy Local
 //	                   KUBE-SVL, for outsiders
@@ -26,7 +28,8 @@
 // Where we differ from kube-proxy, packets fare the same: services stand in
 // the order of their names, not at random; there are no nfacct counters; two
 // services that want one front end are told apart by package service, not by
-// the order of rules.
+// the order of rules. KUBE-HOSTPORTS is there only while there are host ports,
+// which kube-proxy has not.
 //
 // A Ledger remembers a hash of every chain that the kernel holds. A changed
 // endpoint rewrites its service's KUBE-SVC and the KUBE-SEP of those that came

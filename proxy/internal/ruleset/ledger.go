@@ -59,7 +59,7 @@ func NewLedger(s Settings, have Saved) *Ledger {
 
 // ofService says whether a chain is a service-port's own.
 func ofService(chain string) bool {
-	return slices.ContainsFunc([]string{"KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-"}, func(prefix string) bool {
+	return slices.ContainsFunc([]string{"KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-HP-"}, func(prefix string) bool {
 		return strings.HasPrefix(chain, prefix)
 	})
 }
@@ -108,6 +108,7 @@ type Batch struct {
 func (l *Ledger) Batch() Batch {
 	want := maps.Clone(l.pending)
 	if l.shared {
+		want[chainKey{"nat", kubeHostPorts}] = nil // unless there are any
 		for _, t := range Services(l.settings, l.all()) {
 			for _, c := range t.Chains {
 				want[chainKey{t.Name, c.Name}] = append([]Rule{}, c.Rules...)

@@ -13,6 +13,7 @@ import (
 const (
 	kubeServices      = "KUBE-SERVICES"
 	kubeNodePorts     = "KUBE-NODEPORTS"
+	kubeHostPorts     = "KUBE-HOSTPORTS" // ours: kube-proxy knows no host ports
 	kubePostrouting   = "KUBE-POSTROUTING"
 	kubeMarkMasq      = "KUBE-MARK-MASQ"
 	kubeExternal      = "KUBE-EXTERNAL-SERVICES"
@@ -25,6 +26,7 @@ const (
 type chainNames struct {
 	cluster, local     string // balance over endpoints, by policy
 	external, firewall string // what comes to external front ends; to restricted ones
+	host               string // what comes to a host port; ours, too
 	endpoint           func(service.Target) string
 }
 
@@ -38,6 +40,7 @@ func namesOf(n service.PortName) chainNames {
 		local:    "KUBE-SVL-" + h,
 		external: "KUBE-EXT-" + h,
 		firewall: "KUBE-FW-" + h,
+		host:     "KUBE-HP-" + h,
 		endpoint: func(t service.Target) string { return "KUBE-SEP-" + hash(id+t.String()) },
 	}
 }

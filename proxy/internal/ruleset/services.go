@@ -23,9 +23,14 @@ func Services(s Settings, all []ServiceRules) Ruleset {
 	if s.LocalhostNodePorts {
 		filter.Chains = append(filter.Chains, Chain{kubeFirewall, s.localnet()})
 	}
-	services := gather(all, func(r ServiceRules) []Rule { return r.Services })
+	services := append(gather(all, func(r ServiceRules) []Rule { return r.Services }), s.nodePorts()...)
+	hostPorts := gather(all, func(r ServiceRules) []Rule { return r.HostPorts })
+	if len(hostPorts) > 0 {
+		services = append(services, s.toHostPorts())
+		chains = append(chains, Chain{kubeHostPorts, hostPorts})
+	}
 	return Ruleset{filter, {Name: "nat", Base: natJumps(), Chains: append([]Chain{
-		{kubeServices, append(services, s.nodePorts()...)},
+		{kubeServices, services},
 		{kubeNodePorts, gather(all, func(r ServiceRules) []Rule { return r.NodePorts })},
 		{kubePostrouting, s.postrouting()},
 		{kubeMarkMasq, []Rule{{Target: SetMark(s.MasqueradeMark)}}},
@@ -106,21 +111,14 @@ func (s Settings) postrouting() []Rule {
 	}
 }
 
-// nodePorts are the last rules of nat's KUBE-SERVICES.
+// nodePorts are the last rules of nat's KUBE-SERVICES, as kube-proxy has them.
 func (s Settings) nodePorts() []Rule {
 	rule := Rule{
 		Comment: "kubernetes service nodeports; NOTE: this must be the last rule in this chain",
 		Target:  Jump(kubeNodePorts),
 	}
 	if len(s.NodePortAddrs) == 0 {
-		rule.Local = ToLocal
-		switch {
-		case s.Family == service.IPv6:
-			rule.Not.Dst = host(netip.IPv6Loopback())
-		case !s.LocalhostNodePorts:
-			rule.Not.Dst = loopback
-		}
-		return []Rule{rule}
+		return []Rule{s.toNode(rule)}
 	}
 	var rules []Rule
 	for _, a := range s.NodePortAddrs {
@@ -128,4 +126,23 @@ func (s Settings) nodePorts() []Rule {
 		rules = append(rules, rule)
 	}
 	return rules
+}
+
+// toHostPorts comes after the node ports, which win over host ports. Without
+// host ports there is no such rule, so that all is as kube-proxy has it.
+func (s Settings) toHostPorts() Rule {
+	return s.toNode(Rule{Comment: "host ports of pods", Target: Jump(kubeHostPorts)})
+}
+
+// toNode narrows a rule to all addresses of the node; to those of loopback
+// only if the kernel routes them to pods.
+func (s Settings) toNode(r Rule) Rule {
+	r.Local = ToLocal
+	switch {
+	case s.Family == service.IPv6:
+		r.Not.Dst = host(netip.IPv6Loopback())
+	case !s.LocalhostNodePorts:
+		r.Not.Dst = loopback
+	}
+	return r
 }

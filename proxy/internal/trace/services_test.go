@@ -73,7 +73,7 @@ func udp(s *service.Service)           { s.Ports[0].Protocol = service.UDP }
 func sticky(s *service.Service)        { s.Affinity = time.Hour }
 
 // serviceNode has the rules of services before those of external SNAT.
-func serviceNode(t *testing.T, tr *service.Tracker, edit func(*ruleset.NodeNAT)) Node {
+func serviceNode(t *testing.T, tr *service.Tracker, edit func(*ruleset.NodeNAT), more ...service.ServicePort) Node {
 	t.Helper()
 	settings := ruleset.Settings{
 		Family: service.IPv4, MasqueradeMark: 0x4000, Pods: ruleset.Detector{Link: "eni+"},
@@ -88,6 +88,9 @@ func serviceNode(t *testing.T, tr *service.Tracker, edit func(*ruleset.NodeNAT))
 		for _, p := range ports {
 			rules = append(rules, ruleset.Compile(p, settings))
 		}
+	}
+	for _, p := range more {
+		rules = append(rules, ruleset.Compile(p, settings))
 	}
 	n := testNode(edit)
 	n.Rules = slices.Concat(ruleset.Services(settings, rules), n.Rules)
@@ -257,5 +260,44 @@ func TestEveryEndpoint(t *testing.T) {
 	}
 	if len(seen) != 5 {
 		t.Errorf("endpoints reached: %v", seen)
+	}
+}
+
+// TestHostPort is W27, and what surrounds it.
+func TestHostPort(t *testing.T) {
+	pod := service.ServicePort{
+		Name:   service.PortName{Key: service.Key{Namespace: "ns", Name: "pod"}, Port: "web", Protocol: service.TCP},
+		Family: service.IPv4, HostPort: service.HostPort{Port: 8443}, External: service.Local, Anywhere: true,
+		LocalOnly: []service.Target{{AddrPort: netip.AddrPortFrom(addr(pod2), 8080), Local: true}},
+	}
+	other := pod
+	other.Name.Name, other.HostPort = "other", service.HostPort{Addr: addr(node1), Port: 9443}
+	tests := []struct {
+		what     string
+		in       string
+		src, dst string
+		port     uint16
+		want     string
+	}{
+		{"client", "eth0", outside, node0, 8443, outside + " -> " + pod2 + ":8080 by eni2"},
+		{"pod of the node", "eni1", pod1, node0, 8443, pod1 + " -> " + pod2 + ":8080 by eni2"},
+		{"hairpin", "eni2", pod2, node0, 8443, node0 + " -> " + pod2 + ":8080 by eni2"},
+		{"the node itself", "", node0, node0, 8443, node0 + " -> " + pod2 + ":8080 by eni2"},
+		{"another address of the node", "eth1", outside, node1, 8443, outside + " -> " + pod2 + ":8080 by eni2"},
+		{"its one address", "eth1", outside, node1, 9443, outside + " -> " + pod2 + ":8080 by eni2"},
+		{"not its one address", "eth0", outside, node0, 9443, outside + " -> " + node0 + ":9443 by local"},
+		{"a node port wins", "eth0", outside, node0, 30080, node0 + " -> " + pod1 + ":8080 by eni1"},
+	}
+	n := serviceNode(t, web(pod1, balanced), asIs, pod, other)
+	third := pod
+	third.Name.Name, third.HostPort = "third", service.HostPort{Port: 30080}
+	wins := serviceNode(t, web(pod1, balanced), asIs, pod, other, third)
+	for _, test := range tests {
+		for _, n := range []Node{n, wins} {
+			_, fate, err := n.Open(Packet{In: test.in, Src: addr(test.src), Dst: addr(test.dst), Protocol: "tcp", Port: test.port})
+			if err != nil || fate.String() != test.want {
+				t.Errorf("%s: %s, %v, want %s", test.what, fate, err, test.want)
+			}
+		}
 	}
 }
