@@ -19,6 +19,8 @@ type Backend struct {
 	program string // "iptables-nft" and the like
 	rules   *goiptables.IPTables
 	tables  []string // that have rules of ours
+
+	counters counters
 }
 
 // Open finds the programs of a variant, for IPv4 or IPv6. It changes nothing.
@@ -59,9 +61,9 @@ func (b *Backend) Apply(ctx context.Context, changes []ruleset.Change) (int, err
 		var err error
 		switch c.Op {
 		case ruleset.Insert:
-			err = retry(ctx, func() error { return b.rules.Insert(c.Table, c.Chain, c.Pos, c.Rules[0]...) })
+			err = b.counters.write(ctx, func() error { return b.rules.Insert(c.Table, c.Chain, c.Pos, c.Rules[0]...) })
 		case ruleset.Delete: // that it went by itself is fine
-			err = retry(ctx, func() error { return b.rules.DeleteIfExists(c.Table, c.Chain, c.Rules[0]...) })
+			err = b.counters.write(ctx, func() error { return b.rules.DeleteIfExists(c.Table, c.Chain, c.Rules[0]...) })
 		default:
 			n = sameTransaction(changes[done:])
 			err = b.restore(ctx, changes[done:done+n])

@@ -8,5 +8,6 @@
 // works in the network namespace of the calling thread, with one variant of
 // iptables, nft or legacy; the kernel runs the rules of both, so that all
 // programs of a node must use the same (Detect). What fails is reported with
-// the program's own words; a busy lock is waited for, then tried again.
+// the program's own words; a lock that another program holds is waited for, a
+// table that it changed is written again, and both are counted (Counts).
 package iptables

@@ -1,8 +1,6 @@
 package iptables
 
 import (
-	"context"
-	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -89,42 +87,6 @@ func parse(t *testing.T, text string) ruleset.Saved {
 		t.Fatal(err)
 	}
 	return saved
-}
-
-type exitStatus int
-
-func (e exitStatus) Error() string   { return "exit" }
-func (e exitStatus) ExitStatus() int { return int(e) }
-
-func TestRetryOnlyContention(t *testing.T) {
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	tests := map[string]struct {
-		ctx   context.Context
-		fails []error
-		calls int
-		ok    bool
-	}{
-		"at once":    {t.Context(), nil, 1, true},
-		"contended":  {t.Context(), []error{exitStatus(4), exitStatus(4)}, 3, true},
-		"always":     {t.Context(), []error{exitStatus(4), exitStatus(4), exitStatus(4), exitStatus(4)}, 3, false},
-		"wrong rule": {t.Context(), []error{exitStatus(2)}, 1, false},
-		"no program": {t.Context(), []error{errors.New("no such file")}, 1, false},
-		"cancelled":  {cancelled, []error{exitStatus(4)}, 1, false},
-	}
-	for name, test := range tests {
-		calls := 0
-		err := retry(test.ctx, func() error {
-			calls++
-			if calls <= len(test.fails) {
-				return test.fails[calls-1]
-			}
-			return nil
-		})
-		if calls != test.calls || (err == nil) != test.ok {
-			t.Errorf("%s: %d calls, %v", name, calls, err)
-		}
-	}
 }
 
 // TestApplyTellsTheProgramsWords holds that a failure names the change, the

@@ -12,16 +12,6 @@ import (
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 )
 
-const (
-	// lockSeconds is how long one attempt waits for the xtables lock.
-	lockSeconds = 5
-	// attempts is how often we come back for it.
-	attempts = 3
-	// exitResource is the exit status for a held lock, or a table that
-	// changed under the program's hands (iptables(8), RESOURCE_PROBLEM).
-	exitResource = 4
-)
-
 // save runs iptables-save and reads what it says.
 func save(ctx context.Context, program string) (ruleset.Saved, error) {
 	text, err := run(ctx, "", program+"-save")
@@ -38,7 +28,7 @@ func save(ctx context.Context, program string) (ruleset.Saved, error) {
 // restore carries out changes of our chains in one table as one transaction.
 func (b *Backend) restore(ctx context.Context, changes []ruleset.Change) error {
 	input := transaction(changes)
-	return retry(ctx, func() error {
+	return b.counters.write(ctx, func() error {
 		_, err := run(ctx, input, b.program+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 		if err != nil {
 			return fmt.Errorf("%w; input:\n%s", err, input)
@@ -65,22 +55,6 @@ func transaction(changes []ruleset.Change) string {
 	}
 	b.WriteString("COMMIT\n")
 	return b.String()
-}
-
-// retry repeats what failed only because another program was at work.
-func retry(ctx context.Context, attempt func() error) error {
-	var err error
-	for range attempts {
-		if err = attempt(); err == nil || !contended(err) || ctx.Err() != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("gave up after %d attempts of %d s: %w", attempts, lockSeconds, err)
-}
-
-func contended(err error) bool {
-	var exit interface{ ExitStatus() int }
-	return errors.As(err, &exit) && exit.ExitStatus() == exitResource
 }
 
 // programError is the failure of a program, with what it said.

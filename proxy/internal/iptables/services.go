@@ -72,7 +72,7 @@ func (s *Services) Set(k service.Key, ports []service.ServicePort) {
 func (s *Services) Sync(ctx context.Context) (chains int, err error) {
 	batch := s.ledger.Batch()
 	if batch.Input != "" {
-		err := retry(ctx, func() error {
+		err := s.backend.counters.write(ctx, func() error {
 			_, err := run(ctx, batch.Input, s.backend.program+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 			return err
 		})
