@@ -1,0 +1,288 @@
+package proxy_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/causeway-cni/causeway/proxy"
+	"github.com/causeway-cni/causeway/proxy/internal/conntrack"
+	"github.com/causeway-cni/causeway/proxy/internal/nstest"
+	"github.com/causeway-cni/causeway/proxy/service"
+)
+
+// ways are what services are written with.
+var ways = []struct {
+	mode    proxy.Mode
+	variant proxy.Variant
+}{
+	{proxy.IPTables, proxy.NFT},
+	{proxy.IPTables, proxy.Legacy},
+}
+
+// world is a node with four pods, a to d, and a client outside of it. Every
+// pod serves TCP and UDP, and a service leads to some of them.
+type world struct {
+	t             *testing.T
+	node, outside *nstest.Namespace
+	pods          map[string]*pod
+	proxy         *proxy.Proxy
+	settings      proxy.ServiceSettings
+	tracker       *service.Tracker
+	ledger        conntrack.Ledger
+}
+
+// pod is a namespace that serves.
+type pod struct {
+	*nstest.Namespace
+	addr     netip.Addr
+	received chan string // by UDP
+}
+
+const (
+	clusterIP   = "10.100.0.1"
+	nodeAddr    = "192.168.1.50"
+	outsideAddr = "192.168.1.9"
+	nodePort    = 30080
+)
+
+// inEveryWay runs a test in a world of its own for every way.
+func inEveryWay(t *testing.T, test func(*world)) {
+	for _, way := range ways {
+		t.Run(strings.TrimSpace(string(way.mode)+" "+string(way.variant)), func(t *testing.T) {
+			w := newWorld(t)
+			w.proxy = proxy.New(way.mode, way.variant)
+			test(w)
+		})
+	}
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		t: t, node: nstest.New(t), outside: nstest.New(t), pods: map[string]*pod{}, tracker: service.NewTracker(),
+		settings: proxy.ServiceSettings{
+			MasqueradeMark: 0x4000, PodLink: "eni+", DropInvalid: true,
+			NodeAddrs: []netip.Addr{netip.MustParseAddr(nodeAddr)},
+		},
+	}
+	w.tracker.SetNode(service.Node{Name: "here"})
+	nstest.Join(w.node, "eth0", w.outside, "eth0")
+	w.node.Run("ip", "addr", "add", nodeAddr+"/24", "dev", "eth0")
+	w.outside.Run("ip", "addr", "add", outsideAddr+"/24", "dev", "eth0")
+	w.outside.Run("ip", "route", "add", "default", "via", nodeAddr)
+	w.node.Run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.netfilter.nf_conntrack_tcp_be_liberal=0")
+	for i, name := range []string{"a", "b", "c", "d"} {
+		w.pods[name] = w.newPod(name, netip.AddrFrom4([4]byte{192, 168, 2, byte(61 + i)}))
+	}
+	return w
+}
+
+func (w *world) newPod(name string, addr netip.Addr) *pod {
+	w.t.Helper()
+	p := &pod{nstest.New(w.t), addr, make(chan string, 100)}
+	nstest.Join(w.node, "eni"+name, p.Namespace, "eth0")
+	mac := strings.TrimSpace(w.node.Run("cat", "/sys/class/net/eni"+name+"/address"))
+	for _, args := range []string{
+		"addr add " + addr.String() + "/32 dev eth0",
+		"route add 169.254.1.1 dev eth0",
+		"route add default via 169.254.1.1",
+		"neigh add 169.254.1.1 lladdr " + mac + " dev eth0 nud permanent",
+	} {
+		p.Run(append([]string{"ip"}, strings.Fields(args)...)...)
+	}
+	w.node.Run("ip", "route", "add", addr.String(), "dev", "eni"+name)
+	w.serveTCP(p, name)
+	w.serveUDP(p)
+	return p
+}
+
+// serveTCP greets with the pod's name and the client's address, and sends back
+// every line.
+func (w *world) serveTCP(p *pod, name string) {
+	w.t.Helper()
+	var l net.Listener
+	var err error
+	p.Do(func() { l, err = net.Listen("tcp4", netip.AddrPortFrom(p.addr, 8080).String()) })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				client := conn.RemoteAddr().(*net.TCPAddr).IP
+				fmt.Fprintf(conn, "%s sees %s\n", name, client)
+				lines := bufio.NewScanner(conn)
+				for lines.Scan() {
+					fmt.Fprintln(conn, lines.Text())
+				}
+			}()
+		}
+	}()
+}
+
+func (w *world) serveUDP(p *pod) {
+	w.t.Helper()
+	var conn net.PacketConn
+	var err error
+	p.Do(func() { conn, err = net.ListenPacket("udp4", netip.AddrPortFrom(p.addr, 8080).String()) })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { conn.Close() })
+	go func() {
+		b := make([]byte, 100)
+		for {
+			n, _, err := conn.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			p.received <- string(b[:n])
+		}
+	}()
+}
+
+// shop is the service: a cluster IP with port 80, and a node port.
+func shop(p service.Protocol) service.Service {
+	return service.Service{
+		Key: service.Key{Namespace: "shop", Name: "web"}, Type: service.NodePort,
+		ClusterIPs: []netip.Addr{netip.MustParseAddr(clusterIP)},
+		Ports:      []service.Port{{Name: "p", Protocol: p, Port: 80, NodePort: nodePort}},
+	}
+}
+
+// ready are endpoints that serve: pods by name.
+func (w *world) ready(names ...string) []service.Endpoint {
+	var all []service.Endpoint
+	for _, name := range names {
+		all = append(all, service.Endpoint{Addr: w.pods[name].addr, Ready: true, Serving: true, Node: "here"})
+	}
+	return all
+}
+
+// terminating makes endpoints terminate while they serve.
+func terminating(all []service.Endpoint) []service.Endpoint {
+	for i := range all {
+		all[i].Ready, all[i].Terminating = false, true
+	}
+	return all
+}
+
+// set gives the service its endpoints, and writes that.
+func (w *world) set(s service.Service, endpoints ...service.Endpoint) {
+	w.t.Helper()
+	changed := w.tracker.SetService(s)
+	changed = append(changed, w.tracker.SetSlice(service.EndpointSlice{
+		Key: s.Key, Service: s.Name, Family: service.IPv4, Endpoints: endpoints,
+		Ports: []service.EndpointPort{{Name: "p", Protocol: s.Ports[0].Protocol, Port: 8080}},
+	})...)
+	w.sync(changed)
+}
+
+func (w *world) delete(s service.Service) {
+	w.t.Helper()
+	w.sync(w.tracker.DeleteService(s.Key))
+}
+
+// sync does what the daemon does when services changed.
+func (w *world) sync(changed []service.Key) {
+	w.t.Helper()
+	w.node.Do(func() {
+		did, err := w.proxy.SyncServices(w.t.Context(), w.tracker, changed, w.settings)
+		if err != nil || len(did.Refused) > 0 {
+			w.t.Fatalf("%+v, %v", did, err)
+		}
+		for _, k := range changed {
+			ports, err := w.tracker.Resolve(k)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.ledger.Set(k, ports)
+		}
+		if _, err := conntrack.Delete(w.t.Context(), w.ledger.Stale()); err != nil {
+			w.t.Fatal(err)
+		}
+	})
+}
+
+// session is a TCP connection from a namespace.
+type session struct {
+	net.Conn
+	*bufio.Reader
+	greeting string // "NAME sees ADDRESS"
+}
+
+// dial connects, and waits for the greeting.
+func (w *world) dial(from *nstest.Namespace, to string) (session, error) {
+	w.t.Helper()
+	return w.dialFrom(from, nil, to)
+}
+
+func (w *world) dialFrom(from *nstest.Namespace, own net.Addr, to string) (s session, err error) {
+	w.t.Helper()
+	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: own}
+	from.Do(func() { s.Conn, err = dialer.Dial("tcp4", to) })
+	if err != nil {
+		return s, err
+	}
+	w.t.Cleanup(func() { s.Conn.Close() })
+	s.Conn.SetDeadline(time.Now().Add(time.Minute))
+	s.Reader = bufio.NewReader(s.Conn)
+	line, err := s.ReadString('\n')
+	s.greeting = strings.TrimSpace(line)
+	return s, err
+}
+
+func (w *world) mustDial(from *nstest.Namespace, to string) session {
+	w.t.Helper()
+	s, err := w.dial(from, to)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// pod is the name in the greeting.
+func (s session) pod() string {
+	name, _, _ := strings.Cut(s.greeting, " ")
+	return name
+}
+
+// works sends a line and wants it back.
+func (s session) works() error {
+	if _, err := s.Write([]byte("still there?\n")); err != nil {
+		return err
+	}
+	line, err := s.ReadString('\n')
+	if err == nil && line != "still there?\n" {
+		return fmt.Errorf("received %q", line)
+	}
+	return err
+}
+
+// reached connects so many times, and counts who answers.
+func (w *world) reached(from *nstest.Namespace, to string, times int) map[string]int {
+	w.t.Helper()
+	count := map[string]int{}
+	for range times {
+		s := w.mustDial(from, to)
+		s.Conn.Close()
+		count[s.pod()]++
+	}
+	return count
+}
+
+var (
+	toCluster = clusterIP + ":80"
+	toNode    = fmt.Sprintf("%s:%d", nodeAddr, nodePort)
+)
