@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -19,6 +20,7 @@ type Client struct {
 	settings        Settings
 	core, discovery rest.Interface
 	outage          *outage
+	grace           time.Duration // how long services wait for the Node
 }
 
 // New reads the kubeconfig file, if one is set, and checks the settings. It
@@ -35,7 +37,7 @@ func New(s Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{settings: s, outage: newOutage(config.Host, s.Log)}
+	c := &Client{settings: s, outage: newOutage(config.Host, s.Log), grace: nodeGrace}
 	// One HTTP client, so that all watches share a connection.
 	shared, err := rest.HTTPClientFor(config)
 	if err != nil {

@@ -70,7 +70,7 @@ func (c *Client) await(ctx context.Context, node thisNode) {
 		return
 	case <-ctx.Done():
 		return
-	case <-time.After(nodeGrace):
+	case <-time.After(c.grace):
 	}
 	select {
 	case <-node.known:
