@@ -13,7 +13,8 @@
 //	Sweep.Stale   judges one flow
 //	Delete        lists the kernel's flows, and deletes those that are stale
 //
-// The first three are pure. Delete is meant to run beside the writing of
+// Stale is called when the rules are written: a flow that is deleted before
+// comes back as it was. The first three are pure. Delete is meant to run beside the writing of
 // rules, not within: it reads the whole table where it must, 64 KiB at a time.
 //
 // A flow is stale if its front end leads somewhere, but not where the flow

@@ -134,7 +134,7 @@ func (s *socket) send(batch []byte, n int) (missing int, err error) {
 
 func (s *socket) write(b []byte) error {
 	for {
-		err := unix.Sendto(s.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		_, err := unix.Write(s.fd, b) // to the kernel, without an address
 		if err != unix.EINTR {
 			return wrap("asking the kernel", err)
 		}
