@@ -1,6 +1,7 @@
 // Command demo raises a VPC with two nodes on this machine, runs ipamd on
 // each, adds pods until both ENIs of each node carry some, and sends packets
-// along every walk. It prints what it saw.
+// along every walk: between pods, out of the VPC, and through services and load
+// balancers. It prints what it saw.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,12 +24,15 @@ import (
 const name = "demo"
 
 func main() {
-	bin := flag.String("bin", "bin", "directory of the built programs")
-	keep := flag.Bool("keep", false, "leave everything up at the end")
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "directory of the built programs")
+	flag.BoolVar(&o.keep, "keep", false, "leave everything up at the end")
+	flag.StringVar(&o.mode, "mode", "iptables", "how services are served: iptables or nftables")
+	flag.StringVar(&o.only, "only", "", "the walks to take, like W13,W16 (default: all)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	failed, err := demo(ctx, *bin, *keep)
+	failed, err := o.demo(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	}
@@ -36,9 +41,14 @@ func main() {
 	}
 }
 
-func demo(ctx context.Context, bin string, keep bool) (failed int, err error) {
+type options struct {
+	bin, mode, only string
+	keep            bool
+}
+
+func (o options) demo(ctx context.Context) (failed int, err error) {
 	began := time.Now()
-	bin, err = filepath.Abs(bin)
+	bin, err := filepath.Abs(o.bin)
 	if err != nil {
 		return 0, err
 	}
@@ -51,8 +61,9 @@ func demo(ctx context.Context, bin string, keep bool) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	lab.ProxyMode = o.mode
 	defer func() {
-		if keep && err == nil {
+		if o.keep && err == nil {
 			lookAround(bin)
 			return
 		}
@@ -65,7 +76,7 @@ func demo(ctx context.Context, bin string, keep bool) (failed int, err error) {
 	if err := tables(ctx, world); err != nil {
 		return 0, err
 	}
-	passed, failed := walkAll(ctx, world)
+	passed, failed := o.walkAll(ctx, world)
 	drops, err := lab.SourceCheckDrops(ctx)
 	if err != nil {
 		return failed, err
@@ -114,9 +125,12 @@ func show(command, out string) {
 }
 
 // walkAll prints a line for each walk, and below it what was not as it should be.
-func walkAll(ctx context.Context, world *walks.World) (passed, failed int) {
-	say("\n--- walks (tcp and udp, %d probes each)", walks.Repeat)
+func (o options) walkAll(ctx context.Context, world *walks.World) (passed, failed int) {
+	say("\n--- walks (by tcp and udp, services in %s)", o.mode)
 	for _, w := range walks.List() {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), w.Number) {
+			continue
+		}
 		steps, err := w.Run(ctx, world)
 		verdict := "pass"
 		if err != nil {

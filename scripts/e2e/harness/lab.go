@@ -9,10 +9,8 @@ package harness
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,9 +50,13 @@ func Build(ctx context.Context, dir string, race bool) (Binaries, error) {
 type Lab struct {
 	Name    string
 	Control *control.Client
-	bins    Binaries
-	dir     string
-	nodes   map[string]*Node
+	// ProxyMode is the PROXY_MODE of daemons; empty leaves it to their default.
+	ProxyMode string
+	bins      Binaries
+	dir       string
+	nodes     map[string]*Node
+	marks     int  // see Programmed
+	serving   *Pod // the first pod that serves
 }
 
 // Up raises a simulator from a topology in YAML; an empty one is the default
@@ -128,36 +130,6 @@ func (l *Lab) SourceCheckDrops(ctx context.Context) (uint64, error) {
 		sum += d.Packets
 	}
 	return sum, nil
-}
-
-// Answer is what the far end of a probe saw.
-type Answer struct {
-	Source netip.AddrPort `json:"source"`
-	Local  netip.AddrPort `json:"local"`
-	Client netip.AddrPort `json:"client"` // the caller's own end, before any translation
-}
-
-// probe asks an echo server over tcp, udp or http count times, each on a
-// connection of its own, and returns what it saw. The prefix runs it where the
-// packets shall start.
-func (l *Lab) probe(ctx context.Context, where string, prefix []string, proto string, target netip.AddrPort, count int) ([]Answer, error) {
-	args := append(append([]string{}, prefix...), l.bins.Vpcsim, "probe", proto, target.String(), "--json", "--count", fmt.Sprint(count))
-	out, err := l.Exec(ctx, where, args...)
-	if err != nil {
-		return nil, err
-	}
-	var answers []Answer
-	for decoder := json.NewDecoder(strings.NewReader(out)); decoder.More(); {
-		var a Answer
-		if err := decoder.Decode(&a); err != nil {
-			return nil, fmt.Errorf("reading the probe's answer %q: %w", out, err)
-		}
-		answers = append(answers, a)
-	}
-	if len(answers) != count {
-		return nil, fmt.Errorf("%d answers from %s over %s, want %d", len(answers), target, proto, count)
-	}
-	return answers, nil
 }
 
 // Port is where serving pods and nodes, and the internet and the peered VPC,

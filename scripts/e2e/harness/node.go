@@ -30,7 +30,8 @@ type Node struct {
 }
 
 // conflist is what a runtime finds in /etc/cni/net.d.
-const conflist = `{"cniVersion": "1.1.0", "name": "aws-cni", "plugins": [{"type": "causeway-cni"}]}`
+const conflist = `{"cniVersion": "1.1.0", "name": "aws-cni", "plugins": [
+	{"type": "causeway-cni", "capabilities": {"portMappings": true}}]}`
 
 // prepare gives the runtime library a plugin directory whose one program runs
 // the real plugin inside the node.
@@ -73,12 +74,12 @@ func (n *Node) Status(ctx context.Context) (control.NodeStatus, error) {
 
 // Probe asks an echo server from a process of the node.
 func (n *Node) Probe(ctx context.Context, proto string, target netip.AddrPort, count int) ([]Answer, error) {
-	return n.lab.probe(ctx, n.Name, nil, proto, target, count)
+	return n.Prober().Probe(ctx, proto, target, count)
 }
 
 // Serve starts an echo server on the node, as kubelet's port would be.
 func (n *Node) Serve(ctx context.Context) (err error) {
-	n.server, err = n.lab.serve(ctx, n.Name, nil)
+	n.server, err = n.Prober().serve(ctx)
 	return err
 }
 
@@ -91,6 +92,7 @@ type Daemon struct {
 }
 
 // StartIpamd starts ipamd with further environment, and does not wait for it.
+// The simulator adds where EC2 and the Kubernetes API are, and the node's name.
 func (n *Node) StartIpamd(env ...string) (*Daemon, error) {
 	n.starts++
 	d := &Daemon{Log: filepath.Join(n.dir, fmt.Sprintf("ipamd-%d.log", n.starts)), done: make(chan struct{})}
@@ -100,7 +102,11 @@ func (n *Node) StartIpamd(env ...string) (*Daemon, error) {
 	}
 	defer log.Close()
 	d.cmd = exec.Command(n.lab.bins.Vpcsim, "exec", "--name", n.lab.Name, n.Name, "--", n.lab.bins.Ipamd)
-	d.cmd.Env = append(os.Environ(), env...)
+	d.cmd.Env = os.Environ()
+	if n.lab.ProxyMode != "" {
+		d.cmd.Env = append(d.cmd.Env, "PROXY_MODE="+n.lab.ProxyMode)
+	}
+	d.cmd.Env = append(d.cmd.Env, env...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting ipamd on %s: %w", n.Name, err)

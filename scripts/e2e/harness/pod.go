@@ -24,7 +24,17 @@ type Pod struct {
 	Result *current.Result
 	ENI    string // id of the ENI that owns the address
 	Device int    // of that ENI
-	server *exec.Cmd
+	// HostPorts are ports of the node that lead to the pod; set them before Add.
+	HostPorts []HostPort
+	server    *exec.Cmd
+}
+
+// HostPort is a port mapping as runtimes pass it to plugins.
+type HostPort struct {
+	HostPort      int    `json:"hostPort"`
+	ContainerPort int    `json:"containerPort"`
+	Protocol      string `json:"protocol"` // tcp, udp or sctp
+	HostIP        string `json:"hostIP,omitempty"`
 }
 
 // Netns is the pod's namespace as the node sees it.
@@ -34,8 +44,12 @@ func (p *Pod) Netns() string { return "/run/netns/" + p.Name }
 func (p *Pod) Address() netip.AddrPort { return netip.AddrPortFrom(p.IP, Port) }
 
 func (p *Pod) runtimeConf() *libcni.RuntimeConf {
-	return &libcni.RuntimeConf{ContainerID: p.Name, NetNS: p.Netns(), IfName: "eth0", Args: [][2]string{
+	conf := &libcni.RuntimeConf{ContainerID: p.Name, NetNS: p.Netns(), IfName: "eth0", Args: [][2]string{
 		{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "default"}, {"K8S_POD_NAME", p.Name}, {"K8S_POD_UID", "uid-" + p.Name}}}
+	if len(p.HostPorts) > 0 {
+		conf.CapabilityArgs = map[string]any{"portMappings": p.HostPorts}
+	}
+	return conf
 }
 
 // NewSandbox makes the namespace of a pod, with its loopback up, as runtimes do.
@@ -106,11 +120,12 @@ func (p *Pod) Remove(ctx context.Context) error {
 }
 
 // AddPod makes a pod with its network, and finds out which ENI carries it.
-func (n *Node) AddPod(ctx context.Context, name string) (*Pod, error) {
+func (n *Node) AddPod(ctx context.Context, name string, ports ...HostPort) (*Pod, error) {
 	p, err := n.NewSandbox(ctx, name)
 	if err != nil {
 		return nil, err
 	}
+	p.HostPorts = ports
 	if err := p.Add(ctx); err != nil {
 		return nil, fmt.Errorf("adding pod %s on %s: %w", name, n.Name, err)
 	}
@@ -144,29 +159,62 @@ func (p *Pod) inside(command ...string) []string {
 
 // Probe asks an echo server from the pod.
 func (p *Pod) Probe(ctx context.Context, proto string, target netip.AddrPort, count int) ([]Answer, error) {
-	return p.Node.lab.probe(ctx, p.Node.Name, p.inside(), proto, target, count)
+	return p.Prober().Probe(ctx, proto, target, count)
 }
 
 // Serve starts an echo server in the pod.
 func (p *Pod) Serve(ctx context.Context) (err error) {
-	p.server, err = p.Node.lab.serve(ctx, p.Node.Name, p.inside())
+	p.server, err = p.Prober().serve(ctx)
+	if lab := p.Node.lab; err == nil && lab.serving == nil {
+		lab.serving = p
+	}
 	return err
 }
 
 // serve starts an echo server and waits until it answers beside itself.
-func (l *Lab) serve(ctx context.Context, where string, prefix []string) (*exec.Cmd, error) {
-	args := append([]string{"exec", "--name", l.Name, where, "--"}, prefix...)
-	server := exec.Command(l.bins.Vpcsim, append(args, l.bins.Vpcsim, "echo", "--listen", fmt.Sprintf(":%d", Port))...)
-	if err := server.Start(); err != nil {
-		return nil, fmt.Errorf("starting a server on %s: %w", where, err)
+func (p Prober) serve(ctx context.Context) (*exec.Cmd, error) {
+	server, err := p.start(p.lab.bins.Vpcsim, "echo", "--listen", fmt.Sprintf(":%d", Port))
+	if err != nil {
+		return nil, err
 	}
+	return server, p.await(ctx, Port)
+}
+
+// start starts a program that runs until it is ended.
+func (p Prober) start(command ...string) (*exec.Cmd, error) {
+	args := append([]string{"exec", "--name", p.lab.Name, p.where, "--"}, p.prefix...)
+	server := exec.Command(p.lab.bins.Vpcsim, append(args, command...)...)
+	if err := server.Start(); err != nil {
+		return nil, fmt.Errorf("starting a server on %s: %w", p.where, err)
+	}
+	return server, nil
+}
+
+// await waits until a port answers from beside it.
+func (p Prober) await(ctx context.Context, port uint16) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	self := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), Port)
-	return server, Poll(ctx, func() error {
-		_, err := l.probe(ctx, where, prefix, "tcp", self, 1)
+	self := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	return Poll(ctx, func() error {
+		_, err := p.Probe(ctx, "tcp", self, 1)
 		return err
 	})
+}
+
+// Relay starts a TCP proxy in the pod, as an ingress controller's, that opens a
+// connection of its own to another address for each that comes to the port. The
+// returned func ends it.
+func (p *Pod) Relay(ctx context.Context, port uint16, to netip.AddrPort) (end func(), err error) {
+	server, err := p.Prober().start(p.Node.lab.bins.Vpcsim, "relay", "--listen", fmt.Sprintf(":%d", port), "--to", to.String())
+	if err != nil {
+		return nil, err
+	}
+	end = func() { _ = server.Process.Kill(); _ = server.Wait() } // it ends either way
+	if err := p.Prober().await(ctx, port); err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
 }
 
 // StopServing ends the echo server, if there is one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
@@ -18,6 +19,10 @@ var (
 
 // List is every walk in the order of its number.
 func List() []Walk {
+	return slices.Concat(podWalks(), serviceWalks(), balancerWalks(), moreWalks())
+}
+
+func podWalks() []Walk {
 	return []Walk{
 		{"W01", "pod to pod, same node, same ENI", func(ctx context.Context, w *World) ([]Step, error) {
 			return all(ctx, podToPod(w.N1, w.N1.P1, w.N1, w.N1.Other1), podToPod(w.N1, w.N1.P2, w.N1, w.N1.Other2))

@@ -16,6 +16,7 @@ import (
 // World is two nodes with serving pods on both ENIs of each.
 type World struct {
 	Lab    *harness.Lab
+	VPC    netip.Prefix
 	N1, N2 *Site
 }
 
@@ -24,6 +25,7 @@ type Site struct {
 	Node    *harness.Node
 	Primary netip.Addr // of the node: the primary address of the primary ENI
 	Public  netip.Addr
+	Zone    string
 	// P1 and Other1 are pods of the primary ENI, P2 and Other2 of a
 	// secondary one.
 	P1, Other1, P2, Other2 *harness.Pod
@@ -38,7 +40,11 @@ const peerCIDR = "172.31.0.0/16"
 // Settle starts ipamd on both nodes and adds pods until two ENIs of each node
 // carry two of them.
 func Settle(ctx context.Context, lab *harness.Lab, say func(string, ...any)) (*World, error) {
-	w := &World{Lab: lab}
+	status, err := lab.Control.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &World{Lab: lab, VPC: status.CIDRs[0]}
 	for _, s := range []struct {
 		name string
 		site **Site
@@ -61,7 +67,7 @@ func settle(ctx context.Context, node *harness.Node, say func(string, ...any)) (
 	}
 	s := &Site{Node: node}
 	for i := 1; s.P2 == nil || s.Other2 == nil; i++ {
-		p, err := node.AddPod(ctx, fmt.Sprintf("%s-pod%d", node.Name, i))
+		p, err := node.AddPod(ctx, fmt.Sprintf("%s-pod%d", node.Name, i), hostPortsOf(i)...)
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +87,22 @@ func settle(ctx context.Context, node *harness.Node, say func(string, ...any)) (
 	say("%s (%s): %d pods; %s and %s on the primary ENI, %s and %s on the secondary",
 		node.Name, s.Primary, len(s.Pods), s.P1.IP, s.Other1.IP, s.P2.IP, s.Other2.IP)
 	return s, nil
+}
+
+// hostPortsOf are those of a node's i-th pod.
+func hostPortsOf(i int) (out []harness.HostPort) {
+	for _, proto := range []string{"tcp", "udp"} {
+		out = append(out, harness.HostPort{HostPort: 8000 + i, ContainerPort: harness.Port, Protocol: proto})
+	}
+	return out
+}
+
+// inZone is the site of a zone.
+func (w *World) inZone(zone string) *Site {
+	if w.N2.Zone == zone {
+		return w.N2
+	}
+	return w.N1
 }
 
 func (s *Site) take(p *harness.Pod) {
@@ -106,7 +128,7 @@ func (s *Site) findAddresses(ctx context.Context) error {
 		return err
 	}
 	primary := status.Interfaces[0]
-	s.Primary = primary.Addresses[0]
+	s.Primary, s.Zone = primary.Addresses[0], status.Zone
 	s.Public, err = netip.ParseAddr(primary.Public[s.Primary.String()])
 	if err != nil {
 		return fmt.Errorf("node %s has no public address: %w", s.Node.Name, err)

@@ -42,7 +42,7 @@ func (p Probe) Run(ctx context.Context) (Result, error) {
 	start := time.Now()
 	conn, err := p.Dial(ctx)
 	if err != nil {
-		return Result{}, err
+		return Result{RTT: time.Since(start)}, err
 	}
 	res, err := p.Ask(ctx, conn)
 	res.RTT = time.Since(start)
