@@ -19,9 +19,9 @@ func TestOutOfWindow(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		for _, drop := range []bool{true, false} {
 			w.settings.DropInvalid = drop
-			w.set(shop(service.TCP), w.ready("a")...)
+			w.set(w.shop(service.TCP), w.ready("a")...)
 			client := w.pods["d"]
-			s := w.mustDial(client.Namespace, toCluster)
+			s := w.mustDial(client.Namespace, w.toCluster())
 			w.inject(w.pods["a"], 8080, s)
 			// What comes behind it comes after the answer to it.
 			behind := w.newSender(w.pods["a"].Namespace, netip.AddrPortFrom(client.addr, 8080).String())
@@ -49,12 +49,18 @@ func (w *world) inject(from *pod, port uint16, s session) {
 	segment = append(segment, "lost"...)
 	binary.BigEndian.PutUint16(segment[16:], checksum(from.addr, client.Addr(), segment))
 	from.Do(func() {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		family, to := unix.AF_INET, unix.Sockaddr(nil)
+		if client.Addr().Is4() {
+			to = &unix.SockaddrInet4{Addr: client.Addr().As4()}
+		} else {
+			family, to = unix.AF_INET6, &unix.SockaddrInet6{Addr: client.Addr().As16()}
+		}
+		fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		if err := unix.Sendto(fd, segment, 0, &unix.SockaddrInet4{Addr: client.Addr().As4()}); err != nil {
+		if err := unix.Sendto(fd, segment, 0, to); err != nil {
 			w.t.Fatal(err)
 		}
 	})
@@ -90,8 +96,7 @@ func (w *world) sequence(s session) (next, send uint32) {
 // checksum is that of a TCP segment of even length (RFC 9293, 3.1).
 func checksum(src, dst netip.Addr, segment []byte) uint16 {
 	sum := uint32(unix.IPPROTO_TCP) + uint32(len(segment))
-	from, to := src.As4(), dst.As4()
-	for _, part := range [][]byte{from[:], to[:], segment} {
+	for _, part := range [][]byte{src.AsSlice(), dst.AsSlice(), segment} {
 		for i := 0; i < len(part); i += 2 {
 			sum += uint32(binary.BigEndian.Uint16(part[i:]))
 		}

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -13,8 +14,8 @@ import (
 )
 
 // affine is the service with affinity.
-func affine(d time.Duration) service.Service {
-	s := shop(service.TCP)
+func (w *world) affine(d time.Duration) service.Service {
+	s := w.shop(service.TCP)
 	s.Affinity = d
 	return s
 }
@@ -24,20 +25,20 @@ func affine(d time.Duration) service.Service {
 func TestAffinity(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		client := w.pods["d"].Namespace
-		w.set(affine(time.Hour), w.ready("a", "b", "c")...)
-		count := w.reached(client, toCluster, 50)
+		w.set(w.affine(time.Hour), w.ready("a", "b", "c")...)
+		count := w.reached(client, w.toCluster(), 50)
 		if len(count) != 1 {
 			t.Fatalf("K1: 50 connections reached %v, want one pod", count)
 		}
 		sticky := slices.Collect(maps.Keys(count))[0]
-		if diff := cmp.Diff(map[string]int{sticky: 20}, w.reached(client, toNode, 20)); diff != "" {
+		if diff := cmp.Diff(map[string]int{sticky: 20}, w.reached(client, w.toNode(), 20)); diff != "" {
 			t.Errorf("K4: by the node port (-want +got):\n%s", diff)
 		}
 		left := slices.DeleteFunc([]string{"a", "b", "c"}, func(name string) bool { return name == sticky })
 		gone := w.ready(sticky)
 		gone[0].Ready, gone[0].Serving = false, false
-		w.set(affine(time.Hour), append(w.ready(left...), gone...)...)
-		count = w.reached(client, toCluster, 20)
+		w.set(w.affine(time.Hour), append(w.ready(left...), gone...)...)
+		count = w.reached(client, w.toCluster(), 20)
 		if len(count) != 1 || count[sticky] > 0 {
 			t.Errorf("K3: 20 connections reached %v, want one pod other than %s", count, sticky)
 		}
@@ -48,7 +49,7 @@ func TestAffinity(t *testing.T) {
 // lasts, some move. That none does has a probability of 3^-30.
 func TestAffinityEnds(t *testing.T) {
 	inEveryWay(t, func(w *world) {
-		w.set(affine(time.Second), w.ready("a", "b", "c")...)
+		w.set(w.affine(time.Second), w.ready("a", "b", "c")...)
 		before := w.clients(30)
 		<-time.After(3 * time.Second)
 		if after := w.clients(30); maps.Equal(before, after) {
@@ -63,9 +64,9 @@ func (w *world) clients(n int) map[int]string {
 	w.t.Helper()
 	reached := map[int]string{}
 	for i := range n {
-		addr := net.IPv4(192, 168, 1, byte(100+i))
-		w.outside.Run("ip", "addr", "replace", addr.String()+"/32", "dev", "lo")
-		s, err := w.dialFrom(w.outside, &net.TCPAddr{IP: addr}, toCluster)
+		addr := plus(w.outsideIP, 100+i)
+		addAddr(w.outside, addr)
+		s, err := w.dialFrom(w.outside, net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)), w.toCluster())
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -79,10 +80,10 @@ func (w *world) clients(n int) map[int]string {
 // terminates, and new ones avoid it.
 func TestTCPTerminating(t *testing.T) {
 	inEveryWay(t, func(w *world) {
-		w.set(shop(service.TCP), w.ready("a")...)
-		for _, s := range []session{w.mustDial(w.pods["d"].Namespace, toCluster), w.mustDial(w.outside, toNode)} {
-			w.set(shop(service.TCP), append(w.ready("b"), terminating(w.ready("a"))...)...)
-			if diff := cmp.Diff(map[string]int{"b": 20}, w.reached(w.outside, toNode, 20)); diff != "" {
+		w.set(w.shop(service.TCP), w.ready("a")...)
+		for _, s := range []session{w.mustDial(w.pods["d"].Namespace, w.toCluster()), w.mustDial(w.outside, w.toNode())} {
+			w.set(w.shop(service.TCP), append(w.ready("b"), terminating(w.ready("a"))...)...)
+			if diff := cmp.Diff(map[string]int{"b": 20}, w.reached(w.outside, w.toNode(), 20)); diff != "" {
 				t.Errorf("new connections (-want +got):\n%s", diff)
 			}
 			if err := s.works(); err != nil || s.pod() != "a" {
@@ -96,10 +97,10 @@ func TestTCPTerminating(t *testing.T) {
 // service, and new ones are refused.
 func TestTCPNoEndpoints(t *testing.T) {
 	inEveryWay(t, func(w *world) {
-		w.set(shop(service.TCP), w.ready("a")...)
-		sessions := []session{w.mustDial(w.pods["d"].Namespace, toCluster), w.mustDial(w.outside, toNode)}
-		w.set(shop(service.TCP))
-		if s, err := w.dial(w.pods["d"].Namespace, toCluster); err == nil {
+		w.set(w.shop(service.TCP), w.ready("a")...)
+		sessions := []session{w.mustDial(w.pods["d"].Namespace, w.toCluster()), w.mustDial(w.outside, w.toNode())}
+		w.set(w.shop(service.TCP))
+		if s, err := w.dial(w.pods["d"].Namespace, w.toCluster()); err == nil {
 			t.Errorf("a new connection reached %s", s.greeting)
 		}
 		for _, s := range sessions {
@@ -107,7 +108,7 @@ func TestTCPNoEndpoints(t *testing.T) {
 				t.Errorf("the connection to %s: %v", s.RemoteAddr(), err)
 			}
 		}
-		w.delete(shop(service.TCP))
+		w.delete(w.shop(service.TCP))
 		for _, s := range sessions {
 			if err := s.works(); err != nil {
 				t.Errorf("the connection to %s, with the service deleted: %v", s.RemoteAddr(), err)
@@ -119,9 +120,9 @@ func TestTCPNoEndpoints(t *testing.T) {
 // TestHairpin is K13: a pod reaches itself, and sees the node.
 func TestHairpin(t *testing.T) {
 	inEveryWay(t, func(w *world) {
-		w.set(shop(service.TCP), w.ready("a")...)
-		for _, to := range []string{toCluster, toNode} {
-			if got, want := w.mustDial(w.pods["a"].Namespace, to).greeting, "a sees "+nodeAddr; got != want {
+		w.set(w.shop(service.TCP), w.ready("a")...)
+		for _, to := range []string{w.toCluster(), w.toNode()} {
+			if got, want := w.mustDial(w.pods["a"].Namespace, to).greeting, "a sees "+w.nodeIP.String(); got != want {
 				t.Errorf("%s: %q, want %q", to, got, want)
 			}
 		}

@@ -23,7 +23,7 @@ func (w *world) newSender(from *nstest.Namespace, to string) sender {
 	w.t.Helper()
 	var conn *net.UDPConn
 	var err error
-	from.Do(func() { conn, err = net.ListenUDP("udp4", nil) })
+	from.Do(func() { conn, err = net.ListenUDP("udp", nil) })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -73,8 +73,8 @@ func (s sender) receives(name, want string) {
 // sends to the node port.
 func (w *world) eachSender(each func(sender)) {
 	w.t.Helper()
-	for _, s := range []sender{w.newSender(w.pods["d"].Namespace, toCluster), w.newSender(w.outside, toNode)} {
-		w.set(shop(service.UDP), w.ready("a")...)
+	for _, s := range []sender{w.newSender(w.pods["d"].Namespace, w.toCluster()), w.newSender(w.outside, w.toNode())} {
+		w.set(w.shop(service.UDP), w.ready("a")...)
 		s.send("first", "a")
 		s.send("second", "a")
 		each(s)
@@ -85,7 +85,7 @@ func (w *world) eachSender(each func(sender)) {
 func TestUDPEndpointReplaced(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		w.eachSender(func(s sender) {
-			w.set(shop(service.UDP), w.ready("b")...)
+			w.set(w.shop(service.UDP), w.ready("b")...)
 			s.send("replaced", "b")
 		})
 	})
@@ -96,9 +96,9 @@ func TestUDPEndpointReplaced(t *testing.T) {
 func TestUDPLastEndpointGone(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		w.eachSender(func(s sender) {
-			w.set(shop(service.UDP))
+			w.set(w.shop(service.UDP))
 			s.send("gone", "")
-			w.set(shop(service.UDP), w.ready("b")...)
+			w.set(w.shop(service.UDP), w.ready("b")...)
 			s.send("back", "b")
 		})
 	})
@@ -108,7 +108,7 @@ func TestUDPLastEndpointGone(t *testing.T) {
 func TestUDPServiceDeleted(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		w.eachSender(func(s sender) {
-			w.delete(shop(service.UDP))
+			w.delete(w.shop(service.UDP))
 			s.send("deleted", "")
 		})
 	})
@@ -118,10 +118,10 @@ func TestUDPServiceDeleted(t *testing.T) {
 func TestUDPTerminating(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		w.eachSender(func(s sender) {
-			w.set(shop(service.UDP), append(w.ready("b"), terminating(w.ready("a"))...)...)
+			w.set(w.shop(service.UDP), append(w.ready("b"), terminating(w.ready("a"))...)...)
 			s.send("terminating", "a")
-			w.newSender(w.pods["c"].Namespace, toCluster).send("new flow", "b")
-			w.set(shop(service.UDP), w.ready("b")...)
+			w.newSender(w.pods["c"].Namespace, w.toCluster()).send("new flow", "b")
+			w.set(w.shop(service.UDP), w.ready("b")...)
 			s.send("ended", "b")
 		})
 	})

@@ -34,6 +34,30 @@ type world struct {
 	settings      proxy.ServiceSettings
 	tracker       *service.Tracker
 	ledger        conntrack.Ledger
+	addrs
+}
+
+// addrs are the addresses of one family.
+type addrs struct {
+	service.Family
+	clusterIP, nodeIP, outsideIP netip.Addr
+	gateway                      string     // of pods
+	beforePods                   netip.Addr // theirs follow it
+}
+
+var families = []addrs{
+	{service.IPv4, netip.MustParseAddr("10.100.0.1"), netip.MustParseAddr("192.168.1.50"), netip.MustParseAddr("192.168.1.9"),
+		"169.254.1.1", netip.MustParseAddr("192.168.2.60")},
+	{service.IPv6, netip.MustParseAddr("fd00:100::1"), netip.MustParseAddr("fd00:1::50"), netip.MustParseAddr("fd00:1::9"),
+		"fe80::1", netip.MustParseAddr("fd00:2::60")},
+}
+
+// plus is the n-th address after another.
+func plus(a netip.Addr, n int) netip.Addr {
+	b := a.AsSlice()
+	b[len(b)-1] += byte(n)
+	a, _ = netip.AddrFromSlice(b)
+	return a
 }
 
 // pod is a namespace that serves.
@@ -43,55 +67,70 @@ type pod struct {
 	received chan string // by UDP
 }
 
-const (
-	clusterIP   = "10.100.0.1"
-	nodeAddr    = "192.168.1.50"
-	outsideAddr = "192.168.1.9"
-	nodePort    = 30080
-)
+const nodePort = 30080
 
-// inEveryWay runs a test in a world of its own for every way.
+// inEveryWay runs a test in a world of its own for every way and family.
 func inEveryWay(t *testing.T, test func(*world)) {
 	for _, way := range ways {
-		t.Run(strings.TrimSpace(string(way.mode)+" "+string(way.variant)), func(t *testing.T) {
-			w := newWorld(t)
-			w.proxy = proxy.New(way.mode, way.variant)
-			test(w)
-		})
+		for _, f := range families {
+			t.Run(strings.Join([]string{string(way.mode), string(way.variant), f.String()}, " "), func(t *testing.T) {
+				w := newWorld(t, f)
+				w.proxy = proxy.New(way.mode, way.variant)
+				test(w)
+			})
+		}
 	}
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, f addrs) *world {
 	t.Helper()
 	w := &world{
-		t: t, node: nstest.New(t), outside: nstest.New(t), pods: map[string]*pod{}, tracker: service.NewTracker(),
+		t: t, node: newHost(t), outside: newHost(t), pods: map[string]*pod{}, tracker: service.NewTracker(),
 		settings: proxy.ServiceSettings{
 			MasqueradeMark: 0x4000, PodLink: "eni+", DropInvalid: true,
-			NodeAddrs: []netip.Addr{netip.MustParseAddr(nodeAddr)},
+			NodeAddrs: []netip.Addr{f.nodeIP},
 		},
+		addrs: f,
 	}
 	w.tracker.SetNode(service.Node{Name: "here"})
 	nstest.Join(w.node, "eth0", w.outside, "eth0")
-	w.node.Run("ip", "addr", "add", nodeAddr+"/24", "dev", "eth0")
-	w.outside.Run("ip", "addr", "add", outsideAddr+"/24", "dev", "eth0")
-	w.outside.Run("ip", "route", "add", "default", "via", nodeAddr)
-	w.node.Run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.netfilter.nf_conntrack_tcp_be_liberal=0")
+	addAddr(w.node, f.nodeIP)
+	addAddr(w.outside, f.outsideIP)
+	w.outside.Run("ip", "route", "add", "default", "via", f.nodeIP.String())
+	w.node.Run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.netfilter.nf_conntrack_tcp_be_liberal=0")
 	for i, name := range []string{"a", "b", "c", "d"} {
-		w.pods[name] = w.newPod(name, netip.AddrFrom4([4]byte{192, 168, 2, byte(61 + i)}))
+		w.pods[name] = w.newPod(name, plus(f.beforePods, 1+i))
 	}
 	return w
 }
 
+// newHost is a namespace whose links are usable at once.
+func newHost(t *testing.T) *nstest.Namespace {
+	t.Helper()
+	n := nstest.New(t)
+	n.Run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
+	return n
+}
+
+// addAddr gives eth0 an address, and the way to its neighbours.
+func addAddr(n *nstest.Namespace, a netip.Addr) {
+	bits := "/24"
+	if a.Is6() {
+		bits = "/64"
+	}
+	n.Run("ip", "addr", "replace", a.String()+bits, "dev", "eth0", "nodad")
+}
+
 func (w *world) newPod(name string, addr netip.Addr) *pod {
 	w.t.Helper()
-	p := &pod{nstest.New(w.t), addr, make(chan string, 100)}
+	p := &pod{newHost(w.t), addr, make(chan string, 100)}
 	nstest.Join(w.node, "eni"+name, p.Namespace, "eth0")
 	mac := strings.TrimSpace(w.node.Run("cat", "/sys/class/net/eni"+name+"/address"))
 	for _, args := range []string{
-		"addr add " + addr.String() + "/32 dev eth0",
-		"route add 169.254.1.1 dev eth0",
-		"route add default via 169.254.1.1",
-		"neigh add 169.254.1.1 lladdr " + mac + " dev eth0 nud permanent",
+		"addr add " + netip.PrefixFrom(addr, addr.BitLen()).String() + " dev eth0 nodad",
+		"route add " + w.gateway + " dev eth0",
+		"route add default via " + w.gateway + " dev eth0",
+		"neigh add " + w.gateway + " lladdr " + mac + " dev eth0 nud permanent",
 	} {
 		p.Run(append([]string{"ip"}, strings.Fields(args)...)...)
 	}
@@ -107,7 +146,7 @@ func (w *world) serveTCP(p *pod, name string) {
 	w.t.Helper()
 	var l net.Listener
 	var err error
-	p.Do(func() { l, err = net.Listen("tcp4", netip.AddrPortFrom(p.addr, 8080).String()) })
+	p.Do(func() { l, err = net.Listen("tcp", netip.AddrPortFrom(p.addr, 8080).String()) })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -135,7 +174,7 @@ func (w *world) serveUDP(p *pod) {
 	w.t.Helper()
 	var conn net.PacketConn
 	var err error
-	p.Do(func() { conn, err = net.ListenPacket("udp4", netip.AddrPortFrom(p.addr, 8080).String()) })
+	p.Do(func() { conn, err = net.ListenPacket("udp", netip.AddrPortFrom(p.addr, 8080).String()) })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -153,10 +192,10 @@ func (w *world) serveUDP(p *pod) {
 }
 
 // shop is the service: a cluster IP with port 80, and a node port.
-func shop(p service.Protocol) service.Service {
+func (w *world) shop(p service.Protocol) service.Service {
 	return service.Service{
 		Key: service.Key{Namespace: "shop", Name: "web"}, Type: service.NodePort,
-		ClusterIPs: []netip.Addr{netip.MustParseAddr(clusterIP)},
+		ClusterIPs: []netip.Addr{w.clusterIP},
 		Ports:      []service.Port{{Name: "p", Protocol: p, Port: 80, NodePort: nodePort}},
 	}
 }
@@ -183,7 +222,7 @@ func (w *world) set(s service.Service, endpoints ...service.Endpoint) {
 	w.t.Helper()
 	changed := w.tracker.SetService(s)
 	changed = append(changed, w.tracker.SetSlice(service.EndpointSlice{
-		Key: s.Key, Service: s.Name, Family: service.IPv4, Endpoints: endpoints,
+		Key: s.Key, Service: s.Name, Family: w.Family, Endpoints: endpoints,
 		Ports: []service.EndpointPort{{Name: "p", Protocol: s.Ports[0].Protocol, Port: 8080}},
 	})...)
 	w.sync(changed)
@@ -231,7 +270,7 @@ func (w *world) dial(from *nstest.Namespace, to string) (session, error) {
 func (w *world) dialFrom(from *nstest.Namespace, own net.Addr, to string) (s session, err error) {
 	w.t.Helper()
 	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: own}
-	from.Do(func() { s.Conn, err = dialer.Dial("tcp4", to) })
+	from.Do(func() { s.Conn, err = dialer.Dial("tcp", to) })
 	if err != nil {
 		return s, err
 	}
@@ -282,7 +321,6 @@ func (w *world) reached(from *nstest.Namespace, to string, times int) map[string
 	return count
 }
 
-var (
-	toCluster = clusterIP + ":80"
-	toNode    = fmt.Sprintf("%s:%d", nodeAddr, nodePort)
-)
+func (w *world) toCluster() string { return netip.AddrPortFrom(w.clusterIP, 80).String() }
+
+func (w *world) toNode() string { return netip.AddrPortFrom(w.nodeIP, nodePort).String() }
