@@ -280,6 +280,28 @@ func TestFewAmongMany(t *testing.T) {
 	}
 }
 
+// TestManyStale deletes 20,000 flows while it lists them: those of a service
+// with a range of ports.
+func TestManyStale(t *testing.T) {
+	n := newNetwork(t)
+	n.node.Feed("table inet t { chain c { ip daddr 10.100.0.10 udp dport 1-20000 dnat ip to 192.168.9.61:5353\n}\n}\n", "nft", "-f", "-")
+	client := listen(t, n.client, netip.AddrPortFrom(four.client, 0))
+	var ports []service.ServicePort
+	for i := range 20_000 {
+		p := four.port(four.one)[0]
+		p.Port, p.NodePort = uint16(1+i), 0
+		ports = append(ports, p)
+		write(t, client, "x", netip.AddrPortFrom(four.cluster, p.Port))
+	}
+	n.clean(ports)
+	if got := n.count(); got != 20_000 {
+		t.Fatalf("%d flows, want 20,000", got)
+	}
+	if got, left := n.clean(nil), n.count(); got != 20_000 || left != 0 {
+		t.Errorf("deleted %d flows, %d are left", got, left)
+	}
+}
+
 // TestGoneMeanwhile deletes what is not there any more.
 func TestGoneMeanwhile(t *testing.T) {
 	n := newNetwork(t)
