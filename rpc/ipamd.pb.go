@@ -43,6 +43,7 @@ const (
 	Reason_REASON_DEVICE_LATE       Reason = 9  // an ENI is attached but its device did not appear
 	Reason_REASON_STATE_NOT_WRITTEN Reason = 10 // the assignment could not be put on disk
 	Reason_REASON_INVALID_REQUEST   Reason = 11 // the request lacks a field
+	Reason_REASON_HOST_PORT_TAKEN   Reason = 12 // another pod of the node has the host port
 )
 
 // Enum value maps for Reason.
@@ -60,6 +61,7 @@ var (
 		9:  "REASON_DEVICE_LATE",
 		10: "REASON_STATE_NOT_WRITTEN",
 		11: "REASON_INVALID_REQUEST",
+		12: "REASON_HOST_PORT_TAKEN",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":       0,
@@ -74,6 +76,7 @@ var (
 		"REASON_DEVICE_LATE":       9,
 		"REASON_STATE_NOT_WRITTEN": 10,
 		"REASON_INVALID_REQUEST":   11,
+		"REASON_HOST_PORT_TAKEN":   12,
 	}
 )
 
@@ -153,7 +156,7 @@ func (x HealthReply_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HealthReply_Status.Descriptor instead.
 func (HealthReply_Status) EnumDescriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{12, 0}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // Attachment is CNI's key: unique as long as the attachment lives.
@@ -279,11 +282,14 @@ func (x *Pod) GetUid() string {
 }
 
 type AssignRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attachment    *Attachment            `protobuf:"bytes,1,opt,name=attachment,proto3" json:"attachment,omitempty"`
-	Pod           *Pod                   `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
-	Netns         string                 `protobuf:"bytes,3,opt,name=netns,proto3" json:"netns,omitempty"`   // path of the pod's network namespace
-	Client        string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"` // version of the plugin, for the log
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Attachment *Attachment            `protobuf:"bytes,1,opt,name=attachment,proto3" json:"attachment,omitempty"`
+	Pod        *Pod                   `protobuf:"bytes,2,opt,name=pod,proto3" json:"pod,omitempty"`
+	Netns      string                 `protobuf:"bytes,3,opt,name=netns,proto3" json:"netns,omitempty"`   // path of the pod's network namespace
+	Client     string                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"` // version of the plugin, for the log
+	// Ports of the node that lead to the pod. A daemon that gives them has the
+	// same in its answer; one that knows no host ports has none.
+	PortMappings  []*PortMapping `protobuf:"bytes,5,rep,name=port_mappings,json=portMappings,proto3" json:"port_mappings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -346,6 +352,83 @@ func (x *AssignRequest) GetClient() string {
 	return ""
 }
 
+func (x *AssignRequest) GetPortMappings() []*PortMapping {
+	if x != nil {
+		return x.PortMappings
+	}
+	return nil
+}
+
+// PortMapping is a port of the node that leads to a port of the pod, as CNI's
+// capability portMappings has it.
+type PortMapping struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HostPort      uint32                 `protobuf:"varint,1,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`                // 1-65535
+	ContainerPort uint32                 `protobuf:"varint,2,opt,name=container_port,json=containerPort,proto3" json:"container_port,omitempty"` // 1-65535
+	Protocol      string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`                                 // "tcp", "udp" or "sctp"
+	HostIp        string                 `protobuf:"bytes,4,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`                       // one address of the node; empty for all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PortMapping) Reset() {
+	*x = PortMapping{}
+	mi := &file_rpc_ipamd_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PortMapping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PortMapping) ProtoMessage() {}
+
+func (x *PortMapping) ProtoReflect() protoreflect.Message {
+	mi := &file_rpc_ipamd_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PortMapping.ProtoReflect.Descriptor instead.
+func (*PortMapping) Descriptor() ([]byte, []int) {
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PortMapping) GetHostPort() uint32 {
+	if x != nil {
+		return x.HostPort
+	}
+	return 0
+}
+
+func (x *PortMapping) GetContainerPort() uint32 {
+	if x != nil {
+		return x.ContainerPort
+	}
+	return 0
+}
+
+func (x *PortMapping) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *PortMapping) GetHostIp() string {
+	if x != nil {
+		return x.HostIp
+	}
+	return ""
+}
+
 type AssignReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Assignment    *Assignment            `protobuf:"bytes,1,opt,name=assignment,proto3" json:"assignment,omitempty"`
@@ -355,7 +438,7 @@ type AssignReply struct {
 
 func (x *AssignReply) Reset() {
 	*x = AssignReply{}
-	mi := &file_rpc_ipamd_proto_msgTypes[3]
+	mi := &file_rpc_ipamd_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +450,7 @@ func (x *AssignReply) String() string {
 func (*AssignReply) ProtoMessage() {}
 
 func (x *AssignReply) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[3]
+	mi := &file_rpc_ipamd_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +463,7 @@ func (x *AssignReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AssignReply.ProtoReflect.Descriptor instead.
 func (*AssignReply) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{3}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AssignReply) GetAssignment() *Assignment {
@@ -401,14 +484,15 @@ type Assignment struct {
 	Addresses     []*Address             `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`                              // one for each family
 	// In a ReleaseReply: another attachment has the same host interface by now,
 	// because a newer sandbox of the pod is there. The link must stay.
-	Shared        bool `protobuf:"varint,7,opt,name=shared,proto3" json:"shared,omitempty"`
+	Shared        bool           `protobuf:"varint,7,opt,name=shared,proto3" json:"shared,omitempty"`
+	PortMappings  []*PortMapping `protobuf:"bytes,8,rep,name=port_mappings,json=portMappings,proto3" json:"port_mappings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_rpc_ipamd_proto_msgTypes[4]
+	mi := &file_rpc_ipamd_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +504,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[4]
+	mi := &file_rpc_ipamd_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +517,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{4}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Assignment) GetAttachment() *Attachment {
@@ -485,6 +569,13 @@ func (x *Assignment) GetShared() bool {
 	return false
 }
 
+func (x *Assignment) GetPortMappings() []*PortMapping {
+	if x != nil {
+		return x.PortMappings
+	}
+	return nil
+}
+
 type Address struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`                                          // without a prefix length: pods get /32 or /128
@@ -498,7 +589,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_rpc_ipamd_proto_msgTypes[5]
+	mi := &file_rpc_ipamd_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +601,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[5]
+	mi := &file_rpc_ipamd_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +614,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{5}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Address) GetIp() string {
@@ -576,7 +667,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_rpc_ipamd_proto_msgTypes[6]
+	mi := &file_rpc_ipamd_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +679,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[6]
+	mi := &file_rpc_ipamd_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +692,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{6}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReleaseRequest) GetAttachment() *Attachment {
@@ -648,7 +739,7 @@ type ReleaseReply struct {
 
 func (x *ReleaseReply) Reset() {
 	*x = ReleaseReply{}
-	mi := &file_rpc_ipamd_proto_msgTypes[7]
+	mi := &file_rpc_ipamd_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +751,7 @@ func (x *ReleaseReply) String() string {
 func (*ReleaseReply) ProtoMessage() {}
 
 func (x *ReleaseReply) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[7]
+	mi := &file_rpc_ipamd_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +764,7 @@ func (x *ReleaseReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseReply.ProtoReflect.Descriptor instead.
 func (*ReleaseReply) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{7}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReleaseReply) GetAssignment() *Assignment {
@@ -692,7 +783,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_rpc_ipamd_proto_msgTypes[8]
+	mi := &file_rpc_ipamd_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +795,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[8]
+	mi := &file_rpc_ipamd_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +808,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{8}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListRequest) GetNetwork() string {
@@ -736,7 +827,7 @@ type ListReply struct {
 
 func (x *ListReply) Reset() {
 	*x = ListReply{}
-	mi := &file_rpc_ipamd_proto_msgTypes[9]
+	mi := &file_rpc_ipamd_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +839,7 @@ func (x *ListReply) String() string {
 func (*ListReply) ProtoMessage() {}
 
 func (x *ListReply) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[9]
+	mi := &file_rpc_ipamd_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +852,7 @@ func (x *ListReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReply.ProtoReflect.Descriptor instead.
 func (*ListReply) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{9}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListReply) GetAssignments() []*Assignment {
@@ -782,7 +873,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_rpc_ipamd_proto_msgTypes[10]
+	mi := &file_rpc_ipamd_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +885,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[10]
+	mi := &file_rpc_ipamd_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +898,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{10}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Failure) GetReason() Reason {
@@ -835,7 +926,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_rpc_ipamd_proto_msgTypes[11]
+	mi := &file_rpc_ipamd_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +938,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[11]
+	mi := &file_rpc_ipamd_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +951,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{11}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HealthRequest) GetService() string {
@@ -879,7 +970,7 @@ type HealthReply struct {
 
 func (x *HealthReply) Reset() {
 	*x = HealthReply{}
-	mi := &file_rpc_ipamd_proto_msgTypes[12]
+	mi := &file_rpc_ipamd_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +982,7 @@ func (x *HealthReply) String() string {
 func (*HealthReply) ProtoMessage() {}
 
 func (x *HealthReply) ProtoReflect() protoreflect.Message {
-	mi := &file_rpc_ipamd_proto_msgTypes[12]
+	mi := &file_rpc_ipamd_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +995,7 @@ func (x *HealthReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthReply.ProtoReflect.Descriptor instead.
 func (*HealthReply) Descriptor() ([]byte, []int) {
-	return file_rpc_ipamd_proto_rawDescGZIP(), []int{12}
+	return file_rpc_ipamd_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HealthReply) GetStatus() HealthReply_Status {
@@ -927,18 +1018,24 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x03Pod\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x03 \x01(\tR\x03uid\"\xa6\x01\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\"\xeb\x01\n" +
 	"\rAssignRequest\x12=\n" +
 	"\n" +
 	"attachment\x18\x01 \x01(\v2\x1d.causeway.ipamd.v1.AttachmentR\n" +
 	"attachment\x12(\n" +
 	"\x03pod\x18\x02 \x01(\v2\x16.causeway.ipamd.v1.PodR\x03pod\x12\x14\n" +
 	"\x05netns\x18\x03 \x01(\tR\x05netns\x12\x16\n" +
-	"\x06client\x18\x04 \x01(\tR\x06client\"L\n" +
+	"\x06client\x18\x04 \x01(\tR\x06client\x12C\n" +
+	"\rport_mappings\x18\x05 \x03(\v2\x1e.causeway.ipamd.v1.PortMappingR\fportMappings\"\x86\x01\n" +
+	"\vPortMapping\x12\x1b\n" +
+	"\thost_port\x18\x01 \x01(\rR\bhostPort\x12%\n" +
+	"\x0econtainer_port\x18\x02 \x01(\rR\rcontainerPort\x12\x1a\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x17\n" +
+	"\ahost_ip\x18\x04 \x01(\tR\x06hostIp\"L\n" +
 	"\vAssignReply\x12=\n" +
 	"\n" +
 	"assignment\x18\x01 \x01(\v2\x1d.causeway.ipamd.v1.AssignmentR\n" +
-	"assignment\"\x96\x02\n" +
+	"assignment\"\xdb\x02\n" +
 	"\n" +
 	"Assignment\x12=\n" +
 	"\n" +
@@ -949,7 +1046,8 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x0ehost_interface\x18\x04 \x01(\tR\rhostInterface\x12\x10\n" +
 	"\x03mtu\x18\x05 \x01(\rR\x03mtu\x128\n" +
 	"\taddresses\x18\x06 \x03(\v2\x1a.causeway.ipamd.v1.AddressR\taddresses\x12\x16\n" +
-	"\x06shared\x18\a \x01(\bR\x06shared\"\x8b\x01\n" +
+	"\x06shared\x18\a \x01(\bR\x06shared\x12C\n" +
+	"\rport_mappings\x18\b \x03(\v2\x1e.causeway.ipamd.v1.PortMappingR\fportMappings\"\x8b\x01\n" +
 	"\aAddress\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x1f\n" +
@@ -984,7 +1082,7 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aSERVING\x10\x01\x12\x0f\n" +
 	"\vNOT_SERVING\x10\x02\x12\x13\n" +
-	"\x0fSERVICE_UNKNOWN\x10\x03*\xbb\x02\n" +
+	"\x0fSERVICE_UNKNOWN\x10\x03*\xd7\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_STARTING\x10\x01\x12\x1b\n" +
@@ -998,7 +1096,8 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x12REASON_DEVICE_LATE\x10\t\x12\x1c\n" +
 	"\x18REASON_STATE_NOT_WRITTEN\x10\n" +
 	"\x12\x1a\n" +
-	"\x16REASON_INVALID_REQUEST\x10\vB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
+	"\x16REASON_INVALID_REQUEST\x10\v\x12\x1a\n" +
+	"\x16REASON_HOST_PORT_TAKEN\x10\fB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
 
 var (
 	file_rpc_ipamd_proto_rawDescOnce sync.Once
@@ -1013,42 +1112,45 @@ func file_rpc_ipamd_proto_rawDescGZIP() []byte {
 }
 
 var file_rpc_ipamd_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_rpc_ipamd_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_rpc_ipamd_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_rpc_ipamd_proto_goTypes = []any{
 	(Reason)(0),             // 0: causeway.ipamd.v1.Reason
 	(HealthReply_Status)(0), // 1: causeway.ipamd.v1.HealthReply.Status
 	(*Attachment)(nil),      // 2: causeway.ipamd.v1.Attachment
 	(*Pod)(nil),             // 3: causeway.ipamd.v1.Pod
 	(*AssignRequest)(nil),   // 4: causeway.ipamd.v1.AssignRequest
-	(*AssignReply)(nil),     // 5: causeway.ipamd.v1.AssignReply
-	(*Assignment)(nil),      // 6: causeway.ipamd.v1.Assignment
-	(*Address)(nil),         // 7: causeway.ipamd.v1.Address
-	(*ReleaseRequest)(nil),  // 8: causeway.ipamd.v1.ReleaseRequest
-	(*ReleaseReply)(nil),    // 9: causeway.ipamd.v1.ReleaseReply
-	(*ListRequest)(nil),     // 10: causeway.ipamd.v1.ListRequest
-	(*ListReply)(nil),       // 11: causeway.ipamd.v1.ListReply
-	(*Failure)(nil),         // 12: causeway.ipamd.v1.Failure
-	(*HealthRequest)(nil),   // 13: causeway.ipamd.v1.HealthRequest
-	(*HealthReply)(nil),     // 14: causeway.ipamd.v1.HealthReply
+	(*PortMapping)(nil),     // 5: causeway.ipamd.v1.PortMapping
+	(*AssignReply)(nil),     // 6: causeway.ipamd.v1.AssignReply
+	(*Assignment)(nil),      // 7: causeway.ipamd.v1.Assignment
+	(*Address)(nil),         // 8: causeway.ipamd.v1.Address
+	(*ReleaseRequest)(nil),  // 9: causeway.ipamd.v1.ReleaseRequest
+	(*ReleaseReply)(nil),    // 10: causeway.ipamd.v1.ReleaseReply
+	(*ListRequest)(nil),     // 11: causeway.ipamd.v1.ListRequest
+	(*ListReply)(nil),       // 12: causeway.ipamd.v1.ListReply
+	(*Failure)(nil),         // 13: causeway.ipamd.v1.Failure
+	(*HealthRequest)(nil),   // 14: causeway.ipamd.v1.HealthRequest
+	(*HealthReply)(nil),     // 15: causeway.ipamd.v1.HealthReply
 }
 var file_rpc_ipamd_proto_depIdxs = []int32{
 	2,  // 0: causeway.ipamd.v1.AssignRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
 	3,  // 1: causeway.ipamd.v1.AssignRequest.pod:type_name -> causeway.ipamd.v1.Pod
-	6,  // 2: causeway.ipamd.v1.AssignReply.assignment:type_name -> causeway.ipamd.v1.Assignment
-	2,  // 3: causeway.ipamd.v1.Assignment.attachment:type_name -> causeway.ipamd.v1.Attachment
-	3,  // 4: causeway.ipamd.v1.Assignment.pod:type_name -> causeway.ipamd.v1.Pod
-	7,  // 5: causeway.ipamd.v1.Assignment.addresses:type_name -> causeway.ipamd.v1.Address
-	2,  // 6: causeway.ipamd.v1.ReleaseRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
-	3,  // 7: causeway.ipamd.v1.ReleaseRequest.pod:type_name -> causeway.ipamd.v1.Pod
-	6,  // 8: causeway.ipamd.v1.ReleaseReply.assignment:type_name -> causeway.ipamd.v1.Assignment
-	6,  // 9: causeway.ipamd.v1.ListReply.assignments:type_name -> causeway.ipamd.v1.Assignment
-	0,  // 10: causeway.ipamd.v1.Failure.reason:type_name -> causeway.ipamd.v1.Reason
-	1,  // 11: causeway.ipamd.v1.HealthReply.status:type_name -> causeway.ipamd.v1.HealthReply.Status
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	5,  // 2: causeway.ipamd.v1.AssignRequest.port_mappings:type_name -> causeway.ipamd.v1.PortMapping
+	7,  // 3: causeway.ipamd.v1.AssignReply.assignment:type_name -> causeway.ipamd.v1.Assignment
+	2,  // 4: causeway.ipamd.v1.Assignment.attachment:type_name -> causeway.ipamd.v1.Attachment
+	3,  // 5: causeway.ipamd.v1.Assignment.pod:type_name -> causeway.ipamd.v1.Pod
+	8,  // 6: causeway.ipamd.v1.Assignment.addresses:type_name -> causeway.ipamd.v1.Address
+	5,  // 7: causeway.ipamd.v1.Assignment.port_mappings:type_name -> causeway.ipamd.v1.PortMapping
+	2,  // 8: causeway.ipamd.v1.ReleaseRequest.attachment:type_name -> causeway.ipamd.v1.Attachment
+	3,  // 9: causeway.ipamd.v1.ReleaseRequest.pod:type_name -> causeway.ipamd.v1.Pod
+	7,  // 10: causeway.ipamd.v1.ReleaseReply.assignment:type_name -> causeway.ipamd.v1.Assignment
+	7,  // 11: causeway.ipamd.v1.ListReply.assignments:type_name -> causeway.ipamd.v1.Assignment
+	0,  // 12: causeway.ipamd.v1.Failure.reason:type_name -> causeway.ipamd.v1.Reason
+	1,  // 13: causeway.ipamd.v1.HealthReply.status:type_name -> causeway.ipamd.v1.HealthReply.Status
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_rpc_ipamd_proto_init() }
@@ -1062,7 +1164,7 @@ func file_rpc_ipamd_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rpc_ipamd_proto_rawDesc), len(file_rpc_ipamd_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
