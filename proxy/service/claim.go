@@ -25,6 +25,8 @@ const (
 	vip
 	externalIP
 	nodePort
+	hostPort
+	hostPortOn // on one address only
 )
 
 // claim is one service-port's wish for a front end.
@@ -85,8 +87,14 @@ func (c claims) replace(f frontEnd, k Key, wishes []claim, touched map[Key]bool)
 		delete(c.by, f)
 		return
 	}
-	if len(before) > 0 && before[0] != after[0] {
-		touched[before[0].service], touched[after[0].service] = true, true
+	if len(before) == 0 || before[0] == after[0] {
+		return
+	}
+	touched[before[0].service], touched[after[0].service] = true, true
+	for _, other := range after { // on an address each, they may all win but for the first
+		if other.kind == hostPortOn {
+			touched[other.service] = true
+		}
 	}
 }
 

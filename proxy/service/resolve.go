@@ -8,14 +8,18 @@ import (
 )
 
 // Resolve returns the service-ports of a service, IPv4 before IPv6, in the
-// order of its ports. A service that is not served, or not known, has none.
+// order of its ports, or those of a pod with host ports. A service that is not
+// served, or not known, has none.
 //
 // The error names what is refused: the whole service, a front end that another
 // service has, or an endpoint. Everything else is returned beside it. Of
 // several that want the same address and port, a cluster IP comes before a
-// load balancer's address, and that before an external IP; then the name
-// decides, the first by alphabet.
+// load balancer's address, and that before an external IP; a node port comes
+// before a host port; then the name decides, the first by alphabet.
 func (t *Tracker) Resolve(k Key) ([]ServicePort, error) {
+	if pod, ok := t.hostPods[k]; ok {
+		return t.hostPorts(pod)
+	}
 	s, ok := t.services[k]
 	if !ok || !s.served() {
 		return nil, nil

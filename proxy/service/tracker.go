@@ -16,6 +16,7 @@ type Tracker struct {
 	services  map[Key]Service
 	slices    map[Key]EndpointSlice
 	byService map[Key]map[Key]bool // slices of each service
+	hostPods  map[Key]hostPod      // by podKey
 	claims    claims
 }
 
@@ -25,12 +26,18 @@ func NewTracker() *Tracker {
 		services:  map[Key]Service{},
 		slices:    map[Key]EndpointSlice{},
 		byService: map[Key]map[Key]bool{},
+		hostPods:  map[Key]hostPod{},
 		claims:    newClaims(),
 	}
 }
 
-// Services are the keys of all services, sorted.
-func (t *Tracker) Services() []Key { return sorted(maps.Keys(t.services)) }
+// Services are the keys of all services, and of all pods with host ports,
+// sorted.
+func (t *Tracker) Services() []Key {
+	all := slices.AppendSeq(slices.Collect(maps.Keys(t.services)), maps.Keys(t.hostPods))
+	slices.SortFunc(all, compareKeys)
+	return all
+}
 
 // SetService adds or replaces a service. Besides the service itself, those are
 // touched that gain or lose a front end by it (Resolve).
@@ -91,7 +98,7 @@ func (t *Tracker) SetNode(n Node) []Key {
 	t.node = n
 	switch {
 	case n.Name != old.Name:
-		return t.Services()
+		return sorted(maps.Keys(t.services))
 	case n.Zone != old.Zone:
 		hinted := map[Key]bool{}
 		for _, s := range t.slices {

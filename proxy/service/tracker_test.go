@@ -142,6 +142,9 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		for _, s := range tr.services {
 			fresh.SetService(s)
 		}
+		for _, h := range tr.hostPods {
+			fresh.SetHostPorts(h.key, h.addr, h.ports)
+		}
 		for k, got := range seen {
 			want, _ := fresh.Resolve(k)
 			if diff := cmp.Diff(want, got, comparable...); diff != "" {
@@ -158,7 +161,13 @@ func randomChange(r *rand.Rand, tr *Tracker) []Key {
 	name := fmt.Sprintf("svc-%d", r.IntN(5))
 	slice := webSlice(fmt.Sprintf("slice-%d", r.IntN(6)), fmt.Sprintf("10.0.0.%d zones=%c", r.IntN(4), 'a'+r.IntN(2)))
 	slice.Service = name
-	switch r.IntN(6) {
+	pod := Key{"shop", fmt.Sprintf("pod-%d", r.IntN(4))}
+	switch r.IntN(9) {
+	case 5, 6:
+		at := []string{"", "192.0.2.1", "192.0.2.2"}[r.IntN(3)]
+		return tr.SetHostPorts(pod, netip.AddrFrom4([4]byte{10, 0, 1, byte(r.IntN(2))}), []PodPort{podPort(at, uint16(30080+r.IntN(2)))})
+	case 7:
+		return tr.DeleteHostPorts(pod)
 	case 0, 1:
 		ip := netip.AddrFrom4([4]byte{10, 100, 0, byte(r.IntN(4))})
 		edits := []func(*Service){func(*Service) {}, withNodePort, external("10.100.0.1"), balanced("192.0.2.1")}
