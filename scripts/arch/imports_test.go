@@ -50,7 +50,7 @@ var doorways = []struct {
 	{"network namespaces", []string{"github.com/vishvananda/netns"}, []string{"./ipamd/linux/kernel", "./proxy/internal/nstest"}},
 	{"nf_tables", []string{"github.com/google/nftables", "github.com/mdlayher/netlink"}, []string{"./proxy/internal/nft"}},
 	{"iptables", []string{"github.com/coreos/go-iptables"}, []string{"./proxy/internal/iptables"}},
-	{"Kubernetes", []string{"k8s.io"}, []string{"./ipamd/internal/kube"}},
+	{"Kubernetes", []string{"k8s.io"}, []string{"./ipamd/internal/kube", "./ipamd/internal/kubeproxy"}},
 	{"AWS", []string{"github.com/aws"}, []string{"./ipamd/internal/ec2"}},
 	{"CNI", []string{"github.com/containernetworking"}, []string{"./cni-plugin", "./cni-plugin/internal/plugin"}},
 	{"gRPC", []string{"google.golang.org/grpc"}, []string{"./rpc/service", "./cni-plugin/internal/plugin", "./cni-plugin/internal/unary", "./ipamd/internal/server"}},
