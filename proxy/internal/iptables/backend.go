@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
@@ -46,9 +47,14 @@ func (b *Backend) Variant() Variant { return b.variant }
 // Family is the family whose rules this backend writes.
 func (b *Backend) Family() service.Family { return b.family }
 
-// Observe reads all tables that exist; it makes none.
-func (b *Backend) Observe(ctx context.Context) (ruleset.Saved, error) {
-	return save(ctx, b.program)
+// Observe reads all tables that exist; it makes none. Of chains that begin with
+// KUBE- it has the names only.
+func (b *Backend) Observe(ctx context.Context) (saved ruleset.Saved, err error) {
+	err = save(ctx, b.program, func(r io.Reader) error {
+		saved, err = ruleset.Read(r)
+		return err
+	})
+	return saved, err
 }
 
 // Apply carries changes out in their order and stops at the first that fails;

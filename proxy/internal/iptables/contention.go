@@ -72,7 +72,7 @@ func patience(err error) time.Duration {
 	}
 	said := err.Error()
 	switch {
-	case strings.Contains(said, "holding the xtables lock"):
+	case lockHeld(err):
 		return lockPatience
 	case exit.ExitStatus() == exitResource,
 		strings.Contains(said, "Resource temporarily unavailable"), // the table changed meanwhile
@@ -81,6 +81,9 @@ func patience(err error) time.Duration {
 	}
 	return 0
 }
+
+// lockHeld says whether a program gave up waiting for the lock.
+func lockHeld(err error) bool { return strings.Contains(err.Error(), "holding the xtables lock") }
 
 func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -1,8 +1,16 @@
 // Package iptables carries rule-sets to the kernel through the programs that
-// every operator knows: single rules of built-in chains, and with them our
-// jumps, through go-iptables; the content of our chains through
-// iptables-restore --noflush, one transaction for a table. Services does that
-// for services, from a ledger of what the kernel holds.
+// every operator knows: single rules of built-in chains through go-iptables;
+// the content of our chains, and the jumps to those of services, through
+// iptables-restore --noflush. Services does that for services, from a ledger of
+// what the kernel holds.
+//
+// One transaction of a table of legacy costs what all its rules cost, so all
+// changes of a table are one. With nft a change costs what it changes, but
+// iptables-nft-restore searches all chains of its input for every line, so that
+// 12,000 new ones at once took 2.2 s, and 60,000 over five minutes: they go
+// in by about 256, each service's together, before the chains that lead to
+// them. 60,000 then take 4 s. A service that iptables-restore does not take is
+// found and left out (Refused).
 //
 // It holds no policy: package ruleset decides what is to change. A Backend
 // works in the network namespace of the calling thread, with one variant of

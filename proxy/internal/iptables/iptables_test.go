@@ -74,19 +74,19 @@ func TestChoose(t *testing.T) {
 		{kubelet, aws + user, NFT},
 	}
 	for _, test := range tests {
-		if got, why := choose(parse(t, test.nft), parse(t, test.legacy)); got != test.want {
+		if got, why := choose(count(t, test.nft), count(t, test.legacy)); got != test.want {
 			t.Errorf("nft %q, legacy %q: chose %s (%s), want %s", test.nft, test.legacy, got, why, test.want)
 		}
 	}
 }
 
-func parse(t *testing.T, text string) ruleset.Saved {
+func count(t *testing.T, text string) ruleset.Census {
 	t.Helper()
-	saved, err := ruleset.Parse(text)
+	c, err := ruleset.Count(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return saved
+	return c
 }
 
 // TestApplyTellsTheProgramsWords holds that a failure names the change, the

@@ -2,9 +2,11 @@ package iptables
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -12,29 +14,48 @@ import (
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 )
 
-// save runs iptables-save and reads what it says.
-func save(ctx context.Context, program string) (ruleset.Saved, error) {
-	text, err := run(ctx, "", program+"-save")
+// save runs iptables-save and gives what it says to read as it comes.
+func save(ctx context.Context, program string, read func(io.Reader) error) error {
+	cmd := exec.CommandContext(ctx, program+"-save")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("running %s-save: %w", program, err)
 	}
-	saved, err := ruleset.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s-save: %w", program, err)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("running %s-save: %w", program, err)
 	}
-	return saved, nil
+	readErr := read(stdout)
+	_, drainErr := io.Copy(io.Discard, stdout) // it ends only when all is read
+	if err := told(program+"-save", cmd.Wait(), &stderr); err != nil {
+		return err
+	}
+	if err := cmp.Or(readErr, drainErr); err != nil {
+		return fmt.Errorf("reading %s-save: %w", program, err)
+	}
+	return nil
 }
 
 // restore carries out changes of our chains in one table as one transaction.
 func (b *Backend) restore(ctx context.Context, changes []ruleset.Change) error {
 	input := transaction(changes)
 	return b.counters.write(ctx, func() error {
-		_, err := run(ctx, input, b.program+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
+		err := b.feed(ctx, strings.NewReader(input))
 		if err != nil {
 			return fmt.Errorf("%w; input:\n%s", err, input)
 		}
 		return nil
 	})
+}
+
+// feed gives iptables-restore its input.
+func (b *Backend) feed(ctx context.Context, input io.Reader) error {
+	program := b.program + "-restore"
+	cmd := exec.CommandContext(ctx, program, "--noflush", "-w", strconv.Itoa(lockSeconds))
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = input, &stderr
+	return told(program, cmd.Run(), &stderr)
 }
 
 // transaction is the input of iptables-restore. Declaring a chain makes it, or
@@ -70,18 +91,14 @@ func (e *programError) Error() string {
 func (e *programError) Unwrap() error   { return e.err }
 func (e *programError) ExitStatus() int { return e.err.ExitCode() }
 
-func run(ctx context.Context, input, program string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdin = strings.NewReader(input)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
+// told adds what a program said to its failure.
+func told(program string, err error, stderr *bytes.Buffer) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return "", &programError{program, strings.TrimSpace(stderr.String()), exit}
+		return &programError{program, strings.TrimSpace(stderr.String()), exit}
 	}
 	if err != nil {
-		return "", fmt.Errorf("running %s: %w", program, err)
+		return fmt.Errorf("running %s: %w", program, err)
 	}
-	return stdout.String(), nil
+	return nil
 }

@@ -2,24 +2,25 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
-	"strconv"
 
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// Services writes the rules of one family's services. The first Sync takes over what
-// is there, kube-proxy's included, and deletes the chains of services that are
-// not set; those that follow write only what changed. What others change
+// Services writes the rules of one family's services. The first Sync takes over
+// what is there, kube-proxy's included, and deletes the chains of services that
+// are not set; those that follow write only what changed. What others change
 // meanwhile is seen by making a new one. It is not safe for concurrent use.
 type Services struct {
 	backend  *Backend
 	settings ruleset.Settings
 	ledger   *ruleset.Ledger
-	jumps    []ruleset.Change // still to be put in
 	ports    map[service.Key][]service.PortName
+	refused  Refused
 }
 
 // Services reads what the kernel holds; it changes nothing.
@@ -30,9 +31,9 @@ func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, 
 	if s.Family != b.family {
 		return nil, fmt.Errorf("settings of services: family %s: %s writes %s", s.Family, b.program, b.family)
 	}
-	have, err := b.Observe(ctx)
+	held, err := b.hold(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("reading rules of services: %w", err)
+		return nil, err
 	}
 	if !slices.Contains(b.tables, "filter") {
 		b.tables = append(b.tables, "filter")
@@ -40,25 +41,42 @@ func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, 
 	return &Services{
 		backend:  b,
 		settings: s,
-		ledger:   ruleset.NewLedger(s, have),
-		jumps:    ruleset.MissingJumps(s, have),
+		ledger:   ruleset.NewLedger(s, held),
 		ports:    map[service.Key][]service.PortName{},
+		refused:  Refused{},
 	}, nil
 }
 
-// Set says which ports a service is to have; none deletes it. Those of
-// the other family are left out. It is written by the next Sync.
+// hold reads what the kernel holds of services.
+func (b *Backend) hold(ctx context.Context, s ruleset.Settings) (held ruleset.Held, err error) {
+	err = save(ctx, b.program, func(r io.Reader) error {
+		held, err = ruleset.Hold(r, s)
+		return err
+	})
+	if err != nil {
+		return ruleset.Held{}, fmt.Errorf("reading rules of services: %w", err)
+	}
+	return held, nil
+}
+
+// Set says which ports a service is to have; none deletes it. Those of the
+// other family are left out. It is written by the next Sync.
 func (s *Services) Set(k service.Key, ports []service.ServicePort) {
 	var names []service.PortName
 	for _, p := range ports {
-		if p.Family == s.settings.Family {
-			names = append(names, p.Name)
-			s.ledger.Set(p.Name, ruleset.Compile(p, s.settings))
+		if p.Family != s.settings.Family {
+			continue
+		}
+		names = append(names, p.Name)
+		delete(s.refused, p.Name)
+		if err := s.ledger.Set(p); err != nil {
+			s.refused[p.Name] = err
 		}
 	}
 	for _, old := range s.ports[k] {
 		if !slices.Contains(names, old) {
-			s.ledger.Set(old, ruleset.ServiceRules{})
+			s.ledger.Delete(old)
+			delete(s.refused, old)
 		}
 	}
 	s.ports[k] = names
@@ -67,24 +85,53 @@ func (s *Services) Set(k service.Key, ports []service.ServicePort) {
 	}
 }
 
-// Sync writes what was set and returns how many chains that were. The chains
-// of a table change in one transaction. After an error it may be called again.
+// Sync writes what was set and returns how many chains that were. With legacy
+// the chains of a table change in one transaction; with nft, where a large one
+// takes a time that grows with its square, those of each service. After an
+// error the next one must be of a new Services; if it is a Refused, all others
+// were written, and this one goes on.
 func (s *Services) Sync(ctx context.Context) (chains int, err error) {
-	batch := s.ledger.Batch()
-	if batch.Input != "" {
-		err := s.backend.counters.write(ctx, func() error {
-			_, err := run(ctx, batch.Input, s.backend.program+"-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
-			return err
-		})
+	batch := s.ledger.Batch(s.limit())
+	err = s.write(ctx, batch)
+	if rejected(err) {
+		if sifted := s.sift(ctx, batch.Ports()); sifted != nil {
+			return 0, sifted
+		}
+		batch = s.ledger.Batch(s.limit())
+		err = s.write(ctx, batch)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("writing %d chains of services: %w", batch.Chains, err)
+	}
+	if len(s.refused) > 0 {
+		return batch.Chains, s.refused
+	}
+	return batch.Chains, nil
+}
+
+// nftChains is about how many chains iptables-nft-restore takes at once before
+// its searching through them costs more than another transaction.
+const nftChains = 256
+
+func (s *Services) limit() int {
+	if s.backend.variant == NFT {
+		return nftChains
+	}
+	return 0
+}
+
+func (s *Services) write(ctx context.Context, batch ruleset.Batch) error {
+	if !batch.Empty() {
+		err := s.backend.counters.write(ctx, func() error { return s.backend.feed(ctx, batch.Input()) })
 		if err != nil {
-			return 0, fmt.Errorf("writing %d chains of services: %w", batch.Chains, err)
+			now, readErr := s.backend.hold(ctx, s.settings)
+			if readErr != nil {
+				return errors.Join(err, readErr)
+			}
+			s.ledger.Failed(batch, now)
+			return err
 		}
 	}
 	s.ledger.Done(batch)
-	done, err := s.backend.Apply(ctx, s.jumps)
-	s.jumps = s.jumps[done:]
-	if err != nil {
-		return batch.Chains, fmt.Errorf("leading to services: %w", err)
-	}
-	return batch.Chains, nil
+	return nil
 }

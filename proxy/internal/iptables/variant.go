@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
@@ -42,8 +43,8 @@ func program(v Variant, f service.Family) string {
 // empty node gets NFT, as does one with only iptables-nft installed. IPv4
 // decides for both families.
 func Detect(ctx context.Context) (Variant, string, error) {
-	nft, nftErr := save(ctx, program(NFT, service.IPv4))
-	legacy, legacyErr := save(ctx, program(Legacy, service.IPv4))
+	nft, nftErr := census(ctx, NFT)
+	legacy, legacyErr := census(ctx, Legacy)
 	switch {
 	case errors.Is(nftErr, exec.ErrNotFound) && legacyErr == nil:
 		return Legacy, "iptables-nft is not installed", nil
@@ -56,37 +57,30 @@ func Detect(ctx context.Context) (Variant, string, error) {
 	return v, why, nil
 }
 
-func choose(nft, legacy ruleset.Saved) (Variant, string) {
+func census(ctx context.Context, v Variant) (c ruleset.Census, err error) {
+	err = save(ctx, program(v, service.IPv4), func(r io.Reader) error {
+		c, err = ruleset.Count(r)
+		return err
+	})
+	return c, err
+}
+
+func choose(nft, legacy ruleset.Census) (Variant, string) {
 	for _, measure := range []struct {
-		what  string
-		count func(ruleset.Saved) int
+		what        string
+		nft, legacy int
 	}{
-		{"chains of kubelet", kubeletChains},
-		{"rules of kube-proxy or aws-node", clusterRules},
-		{"rules", allRules},
+		{"chains of kubelet", nft.Kubelet, legacy.Kubelet},
+		{"rules of kube-proxy or aws-node", nft.Cluster, legacy.Cluster},
+		{"rules", nft.All, legacy.All},
 	} {
-		n, l := measure.count(nft), measure.count(legacy)
-		why := fmt.Sprintf("%d %s with nft, %d with legacy", n, measure.what, l)
-		if n > l {
+		why := fmt.Sprintf("%d %s with nft, %d with legacy", measure.nft, measure.what, measure.legacy)
+		if measure.nft > measure.legacy {
 			return NFT, why
 		}
-		if l > n {
+		if measure.legacy > measure.nft {
 			return Legacy, why
 		}
 	}
 	return NFT, "no sign of either"
 }
-
-func kubeletChains(s ruleset.Saved) int {
-	n := 0
-	for _, name := range []string{"KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY"} {
-		if s.HasChain(name) {
-			n++
-		}
-	}
-	return n
-}
-
-func clusterRules(s ruleset.Saved) int { return s.CountRules("KUBE-") + s.CountRules("AWS-") }
-
-func allRules(s ruleset.Saved) int { return s.CountRules("") }

@@ -20,8 +20,12 @@ type ServiceRules struct {
 // Compile writes a service-port's rules as kube-proxy does in iptables mode:
 // names, comments, order and conditions. Settings and port have one family;
 // the settings must be valid.
-func Compile(p service.ServicePort, s Settings) ServiceRules {
-	c := compiler{port: p, set: s, name: p.Name.String(), chains: namesOf(p.Name)}
+func Compile(p service.ServicePort, s Settings) ServiceRules { return compile(p, s, hash) }
+
+// compile has the hash of names as an argument, so that a test can make two
+// names alike.
+func compile(p service.ServicePort, s Settings, hash func(string) string) ServiceRules {
+	c := compiler{port: p, set: s, name: p.Name.String(), chains: namesOf(p.Name, hash)}
 	if p.HostPort.Port != 0 {
 		c.hostPort()
 		c.endpoints()

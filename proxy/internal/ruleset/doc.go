@@ -1,6 +1,7 @@
 // Package ruleset holds netfilter rules as values: what the node's rules must
 // be (NodeNAT.Ruleset, Services), what they are (Parse), and what must change
-// (Diff, Ledger). It touches no kernel; package iptables carries the changes
+// (Diff, Ledger). iptables-save is read as it comes: a node may have more rules
+// than anybody wants in memory. It touches no kernel; package iptables carries the changes
 // out.
 //
 // # Services
@@ -31,9 +32,11 @@
 // the order of rules. KUBE-HOSTPORTS is there only while there are host ports,
 // which kube-proxy has not.
 //
-// A Ledger remembers a hash of every chain that the kernel holds. A changed
-// endpoint rewrites its service's KUBE-SVC and the KUBE-SEP of those that came
-// and went; shared chains only when a front end came or went.
+// A Ledger remembers a hash of every chain that the kernel holds, and the text
+// of what service-ports have in chains that many share. A changed endpoint
+// rewrites its service's KUBE-SVC and the KUBE-SEP of those that came and went;
+// shared chains only when a front end came or went. Two service-ports whose
+// chains would have one name are told apart by refusing the second.
 //
 // # External SNAT and the connection mark
 //

@@ -46,26 +46,28 @@ func TestHostPortsGolden(t *testing.T) {
 // there are any, after a restart as before.
 func TestHostPortsComeAndGo(t *testing.T) {
 	k := kernel{}
-	ledger := NewLedger(lan(), nil)
+	ledger := NewLedger(lan(), k.held(t, lan()))
 	write := func() string {
 		t.Helper()
-		b := ledger.Batch()
-		if err := k.restore(b.Input); err != nil {
-			t.Fatalf("%v in\n%s", err, b.Input)
+		b := ledger.Batch(0)
+		if err := k.restore(input(b)); err != nil {
+			t.Fatalf("%v in\n%s", err, input(b))
 		}
 		ledger.Done(b)
-		return b.Input
+		return input(b)
 	}
 	pod := hostPort("pod", "", 8443, "10.0.0.1")
 	if first := write(); strings.Contains(first, kubeHostPorts) {
 		t.Errorf("%s without host ports:\n%s", kubeHostPorts, first)
 	}
-	ledger.Set(pod.Name, Compile(pod, lan()))
+	if err := ledger.Set(pod); err != nil {
+		t.Fatal(err)
+	}
 	write()
 	if !has(k["nat"], kubeHostPorts) {
 		t.Errorf("no %s with a host port", kubeHostPorts)
 	}
-	ledger = NewLedger(lan(), k.saved(t))
+	ledger = NewLedger(lan(), k.held(t, lan()))
 	write()
 	for chain := range k["nat"] {
 		if chain == kubeHostPorts || ofService(chain) {

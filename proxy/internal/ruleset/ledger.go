@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
-	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -14,192 +12,187 @@ import (
 
 // Ledger knows what the kernel holds of services and what it should hold, and
 // writes the difference. Chains that did not change cost nothing: it keeps
-// their hashes only, and the rules of shared chains. It is not safe for
-// concurrent use.
+// their hashes only, and as text the rules that services have in common chains.
+// It is not safe for concurrent use.
 type Ledger struct {
 	settings Settings
-	ports    map[service.PortName]entry
-	held     map[chainKey]uint64 // hashes of what the kernel holds
-	pending  map[chainKey][]Rule // what is to be written; nil to delete the chain
-	shared   bool                // shared chains are to be written, too
 	seed     maphash.Seed
+	hash     func(string) string // of names
+	ports    map[service.PortName]*entry
+	order    []*entry // by name
+	held     map[chainKey]uint64
+	owners   map[string]*entry // of service-ports' own chains, by name
+	jumps    []jump            // missing
+
+	dirty  map[*entry]bool
+	stale  map[string]bool // chains that no service-port has
+	common bool            // common chains are to be written, too
 }
 
-type chainKey struct{ table, name string }
-
-// entry is what a service-port has: its rules in shared chains, and the names
-// of its own chains.
+// entry is what a service-port has.
 type entry struct {
-	rules  ServiceRules // without Chains
-	chains []string
+	name    service.PortName
+	id      string // by which it is ordered
+	common  []string
+	chains  []string          // names of its own
+	pending map[string]string // texts of its own chains that are not held yet
 }
 
-// NewLedger begins with what the kernel holds, whoever wrote it. Every
-// service-port must be set before the first Batch: chains of others are deleted.
-func NewLedger(s Settings, have Saved) *Ledger {
+// NewLedger begins with what the kernel holds. Every service-port must be set
+// before the first Batch: chains of others are deleted. The settings must be
+// valid.
+func NewLedger(s Settings, have Held) *Ledger {
 	l := &Ledger{
 		settings: s,
-		ports:    map[service.PortName]entry{},
-		held:     map[chainKey]uint64{},
-		pending:  map[chainKey][]Rule{},
-		shared:   true,
-		seed:     maphash.MakeSeed(),
+		seed:     have.seed,
+		hash:     hash,
+		ports:    map[service.PortName]*entry{},
+		held:     have.sums,
+		owners:   map[string]*entry{},
+		jumps:    have.jumps,
+		dirty:    map[*entry]bool{},
+		stale:    map[string]bool{},
+		common:   true,
 	}
-	for _, t := range have {
-		for _, c := range t.Chains {
-			key := chainKey{t.Name, c.Name}
-			l.held[key] = l.hash(c.Rules)
-			if t.Name == "nat" && ofService(c.Name) {
-				l.pending[key] = nil
-			}
+	for key := range have.sums {
+		if key.table == "nat" && ofService(key.name) {
+			l.stale[key.name] = true
 		}
 	}
 	return l
 }
 
+// ownPrefixes begin the names of service-ports' own chains. Rules lead from
+// chains with a prefix to those with a later one.
+var ownPrefixes = []string{"KUBE-FW-", "KUBE-EXT-", "KUBE-HP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-"}
+
+func rank(chain string) int {
+	return slices.IndexFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(chain, prefix) })
+}
+
 // ofService says whether a chain is a service-port's own.
-func ofService(chain string) bool {
-	return slices.ContainsFunc([]string{"KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-", "KUBE-HP-"}, func(prefix string) bool {
-		return strings.HasPrefix(chain, prefix)
-	})
+func ofService(chain string) bool { return rank(chain) >= 0 }
+
+// Set says what a service-port wants. It is refused, and gets nothing, if
+// another one has chains of the same names.
+func (l *Ledger) Set(p service.ServicePort) error {
+	return l.set(p.Name, compile(p, l.settings, l.hash))
 }
 
-func (l *Ledger) hash(rules []Line) uint64 {
-	var h maphash.Hash
-	h.SetSeed(l.seed)
-	for _, r := range rules {
-		h.WriteString(r.canonical())
-		h.WriteByte('\n')
+// Delete says that a service-port wants nothing.
+func (l *Ledger) Delete(name service.PortName) { l.set(name, ServiceRules{}) }
+
+func (l *Ledger) set(name service.PortName, want ServiceRules) error {
+	e := l.ports[name]
+	if e == nil {
+		if want.empty() {
+			return nil
+		}
+		e = l.add(name)
 	}
-	return h.Sum64()
+	err := l.taken(e, want.Chains)
+	if err != nil {
+		want = ServiceRules{}
+	}
+	l.give(e, want)
+	if want.empty() {
+		l.remove(e)
+	}
+	return err
 }
 
-// Set says what a service-port wants; the zero ServiceRules want nothing.
-func (l *Ledger) Set(name service.PortName, want ServiceRules) {
-	old := l.ports[name]
-	for _, chain := range old.chains {
-		l.pending[chainKey{"nat", chain}] = nil
+func (l *Ledger) add(name service.PortName) *entry {
+	e := &entry{name: name, id: name.String() + " " + string(name.Protocol)}
+	l.ports[name] = e
+	at, _ := slices.BinarySearchFunc(l.order, e, compareEntries)
+	l.order = slices.Insert(l.order, at, e)
+	return e
+}
+
+func (l *Ledger) remove(e *entry) {
+	delete(l.ports, e.name)
+	delete(l.dirty, e)
+	if at, found := slices.BinarySearchFunc(l.order, e, compareEntries); found {
+		l.order = slices.Delete(l.order, at, at+1)
 	}
-	now := entry{rules: want}
-	now.rules.Chains = nil
+}
+
+func compareEntries(a, b *entry) int { return cmp.Compare(a.id, b.id) }
+
+// taken looks for chains that another service-port has.
+func (l *Ledger) taken(e *entry, chains []Chain) error {
+	for _, c := range chains {
+		if other := l.owners[c.Name]; other != nil && other != e {
+			return fmt.Errorf("%s %s: chain %s belongs to %s %s: one of them must be renamed",
+				e.name, e.name.Protocol, c.Name, other.name, other.name.Protocol)
+		}
+	}
+	return nil
+}
+
+// give makes an entry have these rules.
+func (l *Ledger) give(e *entry, want ServiceRules) {
+	for _, name := range e.chains {
+		delete(l.owners, name)
+		l.stale[name] = true
+	}
+	e.chains = make([]string, 0, len(want.Chains))
+	e.pending = nil
 	for _, c := range want.Chains {
-		l.pending[chainKey{"nat", c.Name}] = c.Rules
-		now.chains = append(now.chains, c.Name)
-	}
-	l.shared = l.shared || !reflect.DeepEqual(old.rules, now.rules)
-	l.ports[name] = now
-	if len(now.chains) == 0 && reflect.DeepEqual(now.rules, ServiceRules{}) {
-		delete(l.ports, name)
-	}
-}
-
-// Batch is what to write. Done must be told when the kernel has it.
-type Batch struct {
-	// Input is for iptables-restore --noflush; "" if there is nothing to do.
-	Input string
-	// Chains is how many chains it writes or deletes.
-	Chains int
-	held   map[chainKey]uint64
-	gone   []chainKey
-}
-
-// Batch returns the difference between what is held and what is wanted. Each
-// table of it is one transaction.
-func (l *Ledger) Batch() Batch {
-	want := maps.Clone(l.pending)
-	if l.shared {
-		want[chainKey{"nat", kubeHostPorts}] = nil // unless there are any
-		for _, t := range Services(l.settings, l.all()) {
-			for _, c := range t.Chains {
-				want[chainKey{t.Name, c.Name}] = append([]Rule{}, c.Rules...)
+		delete(l.stale, c.Name)
+		l.owners[c.Name] = e
+		e.chains = append(e.chains, c.Name)
+		text := chainText(c)
+		if !l.holds("nat", c.Name, text) {
+			if e.pending == nil {
+				e.pending = map[string]string{}
 			}
+			e.pending[c.Name] = text
 		}
 	}
-	b := Batch{held: map[chainKey]uint64{}}
-	var input strings.Builder
-	for _, table := range []string{"filter", "nat"} {
-		l.write(&input, &b, table, want)
-	}
-	b.Input = input.String()
-	return b
-}
-
-// all is the rules in shared chains, in the order of names.
-func (l *Ledger) all() []ServiceRules {
-	names := slices.SortedFunc(maps.Keys(l.ports), func(a, b service.PortName) int {
-		return cmp.Or(cmp.Compare(a.String(), b.String()), cmp.Compare(a.Protocol, b.Protocol))
-	})
-	all := make([]ServiceRules, len(names))
-	for i, n := range names {
-		all[i] = l.ports[n].rules
-	}
-	return all
-}
-
-// write adds the transaction of one table, if there is anything to change.
-func (l *Ledger) write(input *strings.Builder, b *Batch, table string, want map[chainKey][]Rule) {
-	keys := slices.SortedFunc(maps.Keys(want), func(a, b chainKey) int { return cmp.Compare(a.name, b.name) })
-	var declared, filled, deleted strings.Builder
-	for _, key := range keys {
-		held, there := l.held[key]
-		rules := want[key]
-		if key.table != table || rules == nil && !there {
-			continue
-		}
-		if rules == nil {
-			b.gone = append(b.gone, key)
-			fmt.Fprintf(&deleted, "-X %s\n", key.name)
-		} else {
-			lines := make([]Line, len(rules))
-			for i, r := range rules {
-				lines[i] = r.line()
-			}
-			sum := l.hash(lines)
-			if there && sum == held {
-				continue
-			}
-			b.held[key] = sum
-			writeRules(&filled, key.name, rules)
-		}
-		b.Chains++
-		fmt.Fprintf(&declared, ":%s - [0:0]\n", key.name)
-	}
-	if declared.Len() > 0 {
-		fmt.Fprintf(input, "*%s\n%s%s%sCOMMIT\n", table, declared.String(), filled.String(), deleted.String())
+	before := e.common
+	e.common = want.commonTexts()
+	moved := strings.Join(before, "") != strings.Join(e.common, "")
+	l.common = l.common || moved
+	if l.dirty[e] = true; !moved && len(e.pending) == 0 {
+		delete(l.dirty, e)
 	}
 }
 
-// Done takes note that the kernel has what Batch returned, Set not having been
-// called since. Without it the same is written again, which does no harm.
-func (l *Ledger) Done(b Batch) {
-	maps.Copy(l.held, b.held)
-	for _, key := range b.gone {
-		delete(l.held, key)
-	}
-	l.pending = map[chainKey][]Rule{} // clearing one that was large costs its size
-	l.shared = false
+func (r ServiceRules) empty() bool {
+	return len(r.Chains) == 0 && strings.Join(r.commonTexts(), "") == ""
 }
 
-// MissingJumps are the rules of built-in chains that lead to chains of services
-// and are not there. They go to the head, in their order: before the rules of
-// external SNAT, as they must.
-func MissingJumps(s Settings, have Saved) []Change {
-	var changes []Change
-	for _, t := range Services(s, nil) {
-		saved := have.table(t.Name)
-		for _, b := range t.Base {
-			there := map[string]bool{}
-			if c := saved.chain(b.Chain); c != nil {
-				for _, r := range c.Rules {
-					there[r.canonical()] = true
-				}
-			}
-			for _, r := range slices.Backward(b.Rules) {
-				if line := r.line(); !there[line.canonical()] {
-					changes = append(changes, Change{Insert, t.Name, b.Chain, 1, []Line{line}, "missing"})
-				}
-			}
+// commonTexts are the rules in common chains, in the order of commons.
+func (r ServiceRules) commonTexts() []string {
+	all := commons()
+	texts := make([]string, len(all))
+	for i, c := range all {
+		texts[i] = chainText(Chain{c.name, c.of(r)})
+	}
+	return texts
+}
+
+// chainText is the rules of a chain, as input of iptables-restore.
+func chainText(c Chain) string {
+	var b strings.Builder
+	writeRules(&b, c.Name, c.Rules)
+	return b.String()
+}
+
+// holds says whether the kernel has a chain with these rules.
+func (l *Ledger) holds(table, chain, text string) bool {
+	held, there := l.held[chainKey{table, chain}]
+	return there && held == l.sum(chain, text)
+}
+
+// sum hashes what chainText made, as the kernel's own text is hashed.
+func (l *Ledger) sum(chain, text string) uint64 {
+	sum := uint64(0)
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		if rule, ok := strings.CutPrefix(line, "-A "+chain+" "); ok {
+			sum = addLine(l.seed, sum, rule)
 		}
 	}
-	return changes
+	return sum
 }

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -38,6 +39,12 @@ func (k kernel) restore(input string) error {
 				return err
 			}
 			k[table] = chains
+		case words[0] == "-I":
+			position, rule, _ := strings.Cut(words[2], " ")
+			if position != "1" {
+				return fmt.Errorf("%q: not the head", line)
+			}
+			chains[words[1]] = append([]string{rule}, chains[words[1]]...)
 		case chains == nil || !has(chains, words[1]):
 			return fmt.Errorf("%q: no such chain", line)
 		case words[0] == "-A":
@@ -68,8 +75,17 @@ func jumpsLead(chains map[string][]string) error {
 	return nil
 }
 
-// saved is what iptables-save would say.
-func (k kernel) saved(t *testing.T) Saved {
+// input is the text of a batch.
+func input(b Batch) string {
+	text, err := io.ReadAll(b.Input())
+	if err != nil {
+		panic(err) // it reads from memory
+	}
+	return string(text)
+}
+
+// held is what a ledger would begin with.
+func (k kernel) held(t testing.TB, s Settings) Held {
 	t.Helper()
 	var b strings.Builder
 	for _, table := range slices.Sorted(maps.Keys(k)) {
@@ -84,11 +100,11 @@ func (k kernel) saved(t *testing.T) Saved {
 		}
 		b.WriteString("COMMIT\n")
 	}
-	s, err := Parse(b.String())
+	h, err := Hold(strings.NewReader(b.String()), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return h
 }
 
 // chainsOf is the chains of a rule-set, in the form of the fake.
@@ -96,6 +112,11 @@ func chainsOf(rs Ruleset) kernel {
 	k := kernel{}
 	for _, t := range rs {
 		k[t.Name] = map[string][]string{}
+		for _, b := range t.Base {
+			for _, r := range b.Rules {
+				k[t.Name][b.Chain] = append(k[t.Name][b.Chain], r.String())
+			}
+		}
 		for _, c := range t.Chains {
 			k[t.Name][c.Name] = nil
 			for _, r := range c.Rules {
@@ -114,13 +135,14 @@ func TestLedgerWalk(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		settings, k := lan(), kernel{}
 		want := map[service.PortName]ServiceRules{}
-		ledger := NewLedger(settings, nil)
+		ledger := NewLedger(settings, k.held(t, settings))
+		limit := []int{0, 1, 5}[seed%3]
 		for step := range 60 {
 			switch {
 			case r.IntN(10) == 0: // restart
-				ledger = NewLedger(settings, k.saved(t))
+				ledger = NewLedger(settings, k.held(t, settings))
 				for name, rules := range want {
-					ledger.Set(name, rules)
+					ledger.set(name, rules)
 				}
 			default:
 				for range 1 + r.IntN(3) {
@@ -129,19 +151,24 @@ func TestLedgerWalk(t *testing.T) {
 					if r.IntN(4) > 0 {
 						want[p.Name] = Compile(p, settings)
 					}
-					ledger.Set(p.Name, want[p.Name])
+					ledger.set(p.Name, want[p.Name])
 				}
 			}
-			b := ledger.Batch()
-			if r.IntN(8) == 0 {
-				continue // lost
+			b := ledger.Batch(limit)
+			if r.IntN(8) == 0 { // it fails half way
+				b.parts = b.parts[:r.IntN(len(b.parts)+1)]
+				if err := k.restore(input(b)); err != nil {
+					t.Fatalf("seed %d, step %d: %v in\n%s", seed, step, err, input(b))
+				}
+				ledger.Failed(b, k.held(t, settings))
+				continue
 			}
-			if err := k.restore(b.Input); err != nil {
-				t.Fatalf("seed %d, step %d: %v in\n%s", seed, step, err, b.Input)
+			if err := k.restore(input(b)); err != nil {
+				t.Fatalf("seed %d, step %d: %v in\n%s", seed, step, err, input(b))
 			}
 			ledger.Done(b)
-			if again := ledger.Batch(); again.Input != "" {
-				t.Fatalf("seed %d, step %d: a second batch is not empty:\n%s", seed, step, again.Input)
+			if again := ledger.Batch(limit); !again.Empty() {
+				t.Fatalf("seed %d, step %d: a second batch is not empty:\n%s", seed, step, input(again))
 			}
 			if diff := cmp.Diff(chainsOf(Services(settings, inOrder(want))), k); diff != "" {
 				t.Fatalf("seed %d, step %d (-want +kernel):\n%s", seed, step, diff)
@@ -180,11 +207,11 @@ func randomPort(r *rand.Rand) service.ServicePort {
 // TestLedgerLeavesOthers holds that chains of kubelet, of the canary and of
 // users stay, and that chains of services that are gone do not.
 func TestLedgerLeavesOthers(t *testing.T) {
-	have, err := Parse("*nat\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-PROXY-CANARY - [0:0]\n:MINE - [0:0]\n:KUBE-SVC-OLD - [0:0]\n:KUBE-SEP-OLD - [0:0]\n-A KUBE-SVC-OLD -j KUBE-SEP-OLD\nCOMMIT\n*filter\n:KUBE-FIREWALL - [0:0]\n-A KUBE-FIREWALL -j DROP\nCOMMIT\n")
+	have, err := Hold(strings.NewReader("*nat\n:KUBE-KUBELET-CANARY - [0:0]\n:KUBE-PROXY-CANARY - [0:0]\n:MINE - [0:0]\n:KUBE-SVC-OLD - [0:0]\n:KUBE-SEP-OLD - [0:0]\n-A KUBE-SVC-OLD -j KUBE-SEP-OLD\nCOMMIT\n*filter\n:KUBE-FIREWALL - [0:0]\n-A KUBE-FIREWALL -j DROP\nCOMMIT\n"), lan())
 	if err != nil {
 		t.Fatal(err)
 	}
-	input := NewLedger(lan(), have).Batch().Input
+	input := input(NewLedger(lan(), have).Batch(0))
 	for _, chain := range []string{"CANARY", "MINE", "KUBE-FIREWALL"} {
 		if strings.Contains(input, chain) {
 			t.Errorf("%s is touched:\n%s", chain, input)
@@ -212,18 +239,18 @@ func BenchmarkLedger(b *testing.B) {
 		}
 		return p
 	}
-	l := NewLedger(settings, nil)
+	l := NewLedger(settings, kernel{}.held(b, settings))
 	for i := range 5000 {
 		p := port(i, 0)
-		l.Set(p.Name, Compile(p, settings))
+		l.Set(p)
 	}
-	l.Done(l.Batch())
+	l.Done(l.Batch(0))
 	n := 0
 	for b.Loop() {
 		n++
 		p := port(2500, n%2)
-		l.Set(p.Name, Compile(p, settings))
-		batch := l.Batch()
+		l.Set(p)
+		batch := l.Batch(0)
 		if batch.Chains != 3 {
 			b.Fatalf("%d chains", batch.Chains)
 		}

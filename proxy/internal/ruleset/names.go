@@ -32,7 +32,7 @@ type chainNames struct {
 
 // namesOf names chains as kube-proxy does: a hash of the service-port's name
 // and protocol, and of the endpoint, of 80 bits in base 32.
-func namesOf(n service.PortName) chainNames {
+func namesOf(n service.PortName, hash func(string) string) chainNames {
 	id := n.String() + strings.ToLower(string(n.Protocol))
 	h := hash(id)
 	return chainNames{

@@ -18,9 +18,23 @@ func quote(s string) string {
 
 func special(r rune) bool { return r <= ' ' || r == '"' || r == '\'' || r == '\\' }
 
-// quoteName writes a string of a rule, as a comment, as iptables-save does: it
-// takes fewer characters for plain than quote.
-func quoteName(s string) string {
+// maxComment is the length of a comment in bytes (XT_MAX_COMMENT_LEN, less the
+// byte that ends it).
+const maxComment = 255
+
+// quoteComment writes a comment as iptables-save does: it takes fewer
+// characters for plain than quote. What is too long is cut, and what would
+// break the line replaced: no name of a service may make its rules unfit.
+func quoteComment(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > maxComment {
+		s = strings.ToValidUTF8(s[:maxComment], "")
+	}
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}

@@ -84,7 +84,7 @@ func (r Rule) String() string {
 		b.WriteString(" -p " + r.To.Protocol)
 	}
 	if r.Comment != "" {
-		b.WriteString(" -m comment --comment " + quoteName(r.Comment))
+		b.WriteString(" -m comment --comment " + quoteComment(r.Comment))
 	}
 	b.WriteString(localText[r.Local])
 	if r.Match != nil {

@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,69 +28,62 @@ type Line []string
 
 // Parse reads the output of iptables-save, with or without counters.
 func Parse(text string) (Saved, error) {
-	var r reader
-	for number, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		if err := r.read(line); err != nil {
-			return nil, fmt.Errorf("iptables-save, line %d: %w", number+1, err)
-		}
-	}
-	if r.open != nil {
-		return nil, fmt.Errorf("iptables-save: table %s has no COMMIT: the output is cut off", r.open.Name)
-	}
-	return r.saved, nil
+	return read(strings.NewReader(text), func(string) bool { return true })
 }
 
-// reader collects tables. A table is added when its COMMIT was seen.
-type reader struct {
+// Read does the same as it comes, and leaves out the rules that chains of
+// services have: of those it has the names.
+func Read(r io.Reader) (Saved, error) {
+	return read(r, func(chain string) bool { return !strings.HasPrefix(chain, "KUBE-") })
+}
+
+func read(r io.Reader, keep func(chain string) bool) (Saved, error) {
+	c := collector{keep: keep, index: map[chainKey]int{}}
+	if err := scan(r, &c); err != nil {
+		return nil, err
+	}
+	return c.saved, nil
+}
+
+// collector is a visitor that keeps what it sees.
+type collector struct {
 	saved Saved
-	open  *SavedTable
-	index map[string]int // of the open table's chains, by name
+	keep  func(chain string) bool
+	index map[chainKey]int // of a table's chains
 }
 
-func (r *reader) read(line string) error {
-	switch {
-	case line[0] == '*':
-		if r.open != nil {
-			return fmt.Errorf("table %s begins before the COMMIT of %s", line[1:], r.open.Name)
-		}
-		r.open, r.index = &SavedTable{Name: line[1:]}, map[string]int{}
-	case r.open == nil:
-		return fmt.Errorf("%q stands outside of a table", line)
-	case line == "COMMIT":
-		r.saved, r.open = append(r.saved, *r.open), nil
-	case line[0] == ':':
-		name, _, _ := strings.Cut(line[1:], " ")
-		if _, ok := r.index[name]; !ok {
-			r.index[name] = len(r.open.Chains)
-			r.open.Chains = append(r.open.Chains, SavedChain{Name: name})
-		}
-	default:
-		return r.rule(line)
+// open is the table of that name, which is the last, or a new one.
+func (c *collector) open(table string) *SavedTable {
+	if n := len(c.saved); n == 0 || c.saved[n-1].Name != table {
+		c.saved = append(c.saved, SavedTable{Name: table})
+	}
+	return &c.saved[len(c.saved)-1]
+}
+
+func (c *collector) chain(table, name string) error {
+	key := chainKey{table, name}
+	if _, ok := c.index[key]; !ok {
+		t := c.open(table)
+		c.index[key] = len(t.Chains)
+		t.Chains = append(t.Chains, SavedChain{Name: name})
 	}
 	return nil
 }
 
-func (r *reader) rule(line string) error {
-	words, err := split(line)
+func (c *collector) rule(table, chain string, text []byte) error {
+	i, ok := c.index[chainKey{table, chain}]
+	if !ok {
+		return fmt.Errorf("a rule of chain %q, which was not declared", chain)
+	}
+	if !c.keep(chain) {
+		return nil
+	}
+	words, err := split(string(text))
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(words[0], "[") {
-		words = words[1:]
-	}
-	if len(words) < 2 || words[0] != "-A" {
-		return fmt.Errorf("%q is neither a chain nor a rule", line)
-	}
-	i, ok := r.index[words[1]]
-	if !ok {
-		return fmt.Errorf("a rule of chain %q, which was not declared", words[1])
-	}
-	chain := &r.open.Chains[i]
-	chain.Rules = append(chain.Rules, words[2:])
+	rules := &c.open(table).Chains[i].Rules
+	*rules = append(*rules, words)
 	return nil
 }
 
@@ -110,27 +104,6 @@ func (s Saved) table(name string) SavedTable {
 		}
 	}
 	return SavedTable{Name: name}
-}
-
-// CountRules counts rules of all tables whose chain, or target, has a name
-// with this prefix. An empty prefix counts all.
-func (s Saved) CountRules(prefix string) int {
-	n := 0
-	for _, t := range s {
-		for _, c := range t.Chains {
-			for _, r := range c.Rules {
-				if strings.HasPrefix(c.Name, prefix) || strings.HasPrefix(r.jump(), prefix) {
-					n++
-				}
-			}
-		}
-	}
-	return n
-}
-
-// HasChain says whether some table has a chain of that name.
-func (s Saved) HasChain(name string) bool {
-	return slices.ContainsFunc(s, func(t SavedTable) bool { return t.chain(name) != nil })
 }
 
 // String is the rule in iptables-save syntax.

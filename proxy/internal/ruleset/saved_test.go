@@ -118,3 +118,19 @@ func FuzzParse(f *testing.F) {
 		Diff(saved, plain().Ruleset())
 	})
 }
+
+// TestComments holds that no comment breaks a line, or is too long for the
+// kernel.
+func TestComments(t *testing.T) {
+	for comment, want := range map[string]string{
+		"plain-1":                      "plain-1",
+		`a "b" c\d`:                    `"a \"b\" c\\d"`,
+		"two\nlines\r\x00\x7f":         `"two?lines???"`,
+		strings.Repeat("x", 300):       strings.Repeat("x", 255),
+		strings.Repeat("x", 254) + "é": strings.Repeat("x", 254),
+	} {
+		if got := quoteComment(comment); got != want {
+			t.Errorf("comment %q is written as %s, want %s", comment, got, want)
+		}
+	}
+}

@@ -2,47 +2,75 @@ package ruleset
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
+// common is a chain that has rules of many services, and then its own.
+type common struct {
+	table, name string
+	of          func(ServiceRules) []Rule
+	tail        func(s Settings, hostPorts bool) []Rule // nil for none
+}
+
+// hostPortsCommon is the one of commons that is there only if it has rules.
+const hostPortsCommon = 6
+
+// commons are all of them.
+func commons() []common {
+	return []common{
+		{"filter", kubeServices, func(r ServiceRules) []Rule { return r.NoEndpoints }, nil},
+		{"filter", kubeExternal, func(r ServiceRules) []Rule { return r.NoExternal }, nil},
+		{"filter", kubeNodePorts, func(r ServiceRules) []Rule { return r.HealthChecks }, nil},
+		{"filter", kubeProxyFirewall, func(r ServiceRules) []Rule { return r.ProxyFirewalled }, nil},
+		{"nat", kubeServices, func(r ServiceRules) []Rule { return r.Services }, Settings.lastServices},
+		{"nat", kubeNodePorts, func(r ServiceRules) []Rule { return r.NodePorts }, nil},
+		{"nat", kubeHostPorts, func(r ServiceRules) []Rule { return r.HostPorts }, nil},
+	}
+}
+
+// constant are the chains that have the same rules whatever the services.
+func (s Settings) constant(table string) []Chain {
+	if table == "nat" {
+		return []Chain{
+			{kubePostrouting, s.postrouting()},
+			{kubeMarkMasq, []Rule{{Target: SetMark(s.MasqueradeMark)}}},
+		}
+	}
+	chains := []Chain{{kubeForward, s.forward()}}
+	if s.LocalhostNodePorts {
+		chains = append(chains, Chain{kubeFirewall, s.localnet()})
+	}
+	return chains
+}
+
 // Services puts the rules of service-ports and those that they share into two
 // tables, filter and nat, in the order given. The settings must be valid.
 func Services(s Settings, all []ServiceRules) Ruleset {
-	var chains []Chain
+	tables := Ruleset{{Name: "filter", Base: filterJumps(s)}, {Name: "nat", Base: natJumps()}}
+	hostPorts := slices.ContainsFunc(all, func(r ServiceRules) bool { return len(r.HostPorts) > 0 })
+	for i := range tables {
+		t := &tables[i]
+		for _, c := range commons() {
+			if c.table != t.Name || c.name == kubeHostPorts && !hostPorts {
+				continue
+			}
+			var rules []Rule
+			for _, r := range all {
+				rules = append(rules, c.of(r)...)
+			}
+			if c.tail != nil {
+				rules = append(rules, c.tail(s, hostPorts)...)
+			}
+			t.Chains = append(t.Chains, Chain{c.name, rules})
+		}
+		t.Chains = append(t.Chains, s.constant(t.Name)...)
+	}
 	for _, r := range all {
-		chains = append(chains, r.Chains...)
+		tables[1].Chains = append(tables[1].Chains, r.Chains...)
 	}
-	filter := Table{Name: "filter", Base: filterJumps(s), Chains: []Chain{
-		{kubeServices, gather(all, func(r ServiceRules) []Rule { return r.NoEndpoints })},
-		{kubeExternal, gather(all, func(r ServiceRules) []Rule { return r.NoExternal })},
-		{kubeNodePorts, gather(all, func(r ServiceRules) []Rule { return r.HealthChecks })},
-		{kubeProxyFirewall, gather(all, func(r ServiceRules) []Rule { return r.ProxyFirewalled })},
-		{kubeForward, s.forward()},
-	}}
-	if s.LocalhostNodePorts {
-		filter.Chains = append(filter.Chains, Chain{kubeFirewall, s.localnet()})
-	}
-	services := append(gather(all, func(r ServiceRules) []Rule { return r.Services }), s.nodePorts()...)
-	hostPorts := gather(all, func(r ServiceRules) []Rule { return r.HostPorts })
-	if len(hostPorts) > 0 {
-		services = append(services, s.toHostPorts())
-		chains = append(chains, Chain{kubeHostPorts, hostPorts})
-	}
-	return Ruleset{filter, {Name: "nat", Base: natJumps(), Chains: append([]Chain{
-		{kubeServices, services},
-		{kubeNodePorts, gather(all, func(r ServiceRules) []Rule { return r.NodePorts })},
-		{kubePostrouting, s.postrouting()},
-		{kubeMarkMasq, []Rule{{Target: SetMark(s.MasqueradeMark)}}},
-	}, chains...)}}
-}
-
-func gather(all []ServiceRules, of func(ServiceRules) []Rule) []Rule {
-	var rules []Rule
-	for _, r := range all {
-		rules = append(rules, of(r)...)
-	}
-	return rules
+	return tables
 }
 
 // filterJumps are in the order that kube-proxy's prepending leaves.
@@ -111,7 +139,7 @@ func (s Settings) postrouting() []Rule {
 	}
 }
 
-// nodePorts are the last rules of nat's KUBE-SERVICES, as kube-proxy has them.
+// nodePorts lead to node ports, as kube-proxy does.
 func (s Settings) nodePorts() []Rule {
 	rule := Rule{
 		Comment: "kubernetes service nodeports; NOTE: this must be the last rule in this chain",
@@ -126,6 +154,14 @@ func (s Settings) nodePorts() []Rule {
 		rules = append(rules, rule)
 	}
 	return rules
+}
+
+// lastServices are the last rules of nat's KUBE-SERVICES.
+func (s Settings) lastServices(hostPorts bool) []Rule {
+	if !hostPorts {
+		return s.nodePorts()
+	}
+	return append(s.nodePorts(), s.toHostPorts())
 }
 
 // toHostPorts comes after the node ports, which win over host ports. Without

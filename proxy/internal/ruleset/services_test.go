@@ -168,7 +168,7 @@ func TestServicesGolden(t *testing.T) {
 // TestNames holds hashes that kube-proxy v1.36.3 was seen to make.
 func TestNames(t *testing.T) {
 	name := func(ns, n, port string) chainNames {
-		return namesOf(service.PortName{Key: service.Key{Namespace: ns, Name: n}, Port: port, Protocol: service.TCP})
+		return namesOf(service.PortName{Key: service.Key{Namespace: ns, Name: n}, Port: port, Protocol: service.TCP}, hash)
 	}
 	svc1 := name("ns1", "svc1", "p80")
 	got := []string{svc1.cluster, svc1.endpoint(service.Target{AddrPort: netip.MustParseAddrPort("10.180.0.1:80")}), name("default", "kubernetes", "https").external}

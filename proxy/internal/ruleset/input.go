@@ -1,0 +1,66 @@
+package ruleset
+
+import (
+	"io"
+	"strings"
+)
+
+// part is one transaction of one table.
+type part struct {
+	table  string
+	chains []string // to be made, or emptied
+	rules  []string // one or more lines each
+	drops  []string // to be deleted, of chains
+}
+
+// Empty says that there is nothing to do.
+func (b Batch) Empty() bool { return len(b.parts) == 0 }
+
+// Input is for iptables-restore --noflush, from its beginning. It copies none of
+// the rules.
+func (b Batch) Input() io.Reader {
+	var all texts
+	for _, p := range b.parts {
+		all = append(all, p.head())
+		all = append(all, p.rules...)
+		all = append(all, p.tail())
+	}
+	return &all
+}
+
+// head declares chains, which makes or empties them.
+func (p *part) head() string {
+	var b strings.Builder
+	b.WriteString("*" + p.table + "\n")
+	for _, c := range p.chains {
+		b.WriteString(":" + c + " - [0:0]\n")
+	}
+	return b.String()
+}
+
+func (p *part) tail() string {
+	var b strings.Builder
+	for _, c := range p.drops {
+		b.WriteString("-X " + c + "\n")
+	}
+	b.WriteString("COMMIT\n")
+	return b.String()
+}
+
+// texts is a reader of one after the other.
+type texts []string
+
+func (t *texts) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) && len(*t) > 0 {
+		copied := copy(p[n:], (*t)[0])
+		n += copied
+		if (*t)[0] = (*t)[0][copied:]; (*t)[0] == "" {
+			*t = (*t)[1:]
+		}
+	}
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
