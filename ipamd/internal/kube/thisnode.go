@@ -16,8 +16,9 @@ import (
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// nodeGrace is how long the services wait for the Node.
-const nodeGrace = 5 * time.Second
+// nodeGrace is how long the services wait for the Node, and searchTimeout for
+// the search of what its name might be.
+const nodeGrace, searchTimeout = 5 * time.Second, 3 * time.Second
 
 // thisNode is the store of the one Node that is watched.
 type thisNode struct {
@@ -89,7 +90,9 @@ const nodePage = 100
 func (c *Client) sayNoNode(ctx context.Context) {
 	s := c.settings
 	want := "the name of this node's Node, in small letters, as kubectl get nodes has it"
-	name, err := c.nodeByAddr(ctx)
+	search, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
+	name, err := c.nodeByAddr(search)
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -111,10 +114,7 @@ func (c *Client) nodeByAddr(ctx context.Context) (string, error) {
 	options := metav1.ListOptions{Limit: nodePage}
 	for {
 		var page corev1.NodeList
-		request, cancel := context.WithTimeout(ctx, listTimeout)
-		err := c.core.Get().Resource("nodes").VersionedParams(&options, metav1.ParameterCodec).Do(request).Into(&page)
-		cancel()
-		if err != nil {
+		if err := c.core.Get().Resource("nodes").VersionedParams(&options, metav1.ParameterCodec).Do(ctx).Into(&page); err != nil {
 			return "", fmt.Errorf("listing Nodes: %w", err)
 		}
 		for i := range page.Items {

@@ -106,7 +106,7 @@ func (c *Client) reflect(ctx context.Context, client rest.Interface, resource st
 			c.outage.report(resource, err)
 		}
 		if time.Since(began) > 2*longestPause {
-			pause = firstPause
+			pause = firstPause // it went well for a while
 		}
 		select {
 		case <-ctx.Done():
