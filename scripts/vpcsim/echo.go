@@ -42,7 +42,7 @@ func newProbe() *cobra.Command {
 	var p echo.Probe
 	var bind string
 	var count int
-	var asJSON bool
+	var asJSON, failFast bool
 	cmd := &cobra.Command{
 		Use:   "probe tcp|udp|http HOST:PORT",
 		Short: "Ask an echo server which source address it sees",
@@ -72,6 +72,9 @@ Each try is a connection of its own. The exit code is 1 if any got no answer.`,
 				if err := printProbe(cmd.OutOrStdout(), res, err, asJSON); err != nil {
 					return err
 				}
+				if failed > 0 && failFast {
+					break
+				}
 			}
 			if failed > 0 {
 				return exitCode(1)
@@ -82,6 +85,7 @@ Each try is a connection of its own. The exit code is 1 if any got no answer.`,
 	cmd.Flags().StringVar(&bind, "bind", "", "source address to use")
 	cmd.Flags().IntVar(&count, "count", 1, "how often to ask")
 	cmd.Flags().DurationVar(&p.Wait, "timeout", 3*time.Second, "for each try")
+	cmd.Flags().BoolVar(&failFast, "fail-fast", false, "do not go on after one that got no answer")
 	cmd.Flags().IntVar(&p.Size, "size", 1, "payload bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON per try")
 	return cmd

@@ -60,10 +60,11 @@ func (n *Node) Prober() Prober { return Prober{lab: n.lab, where: n.Name} }
 func (p *Pod) Prober() Prober { return Prober{lab: p.Node.lab, where: p.Node.Name, prefix: p.inside()} }
 
 // Try asks an echo server over tcp, udp or http count times, each on a
-// connection of its own and for at most wait, and returns what became of each.
+// connection of its own and for at most wait, and returns what became of each,
+// up to the first that was not answered.
 func (p Prober) Try(ctx context.Context, proto string, target netip.AddrPort, count int, wait time.Duration) ([]Answer, error) {
 	args := append(append([]string{}, p.prefix...), p.lab.bins.Vpcsim, "probe", proto, target.String(),
-		"--json", "--count", fmt.Sprint(count), "--timeout", wait.String())
+		"--json", "--fail-fast", "--count", fmt.Sprint(count), "--timeout", wait.String())
 	out, failure := p.lab.Exec(ctx, p.where, args...) // it fails if a probe does
 	var answers []Answer
 	for decoder := json.NewDecoder(strings.NewReader(out)); decoder.More(); {
@@ -73,7 +74,7 @@ func (p Prober) Try(ctx context.Context, proto string, target netip.AddrPort, co
 		}
 		answers = append(answers, a)
 	}
-	if len(answers) != count {
+	if len(answers) == 0 || len(answers) < count && answers[len(answers)-1].Fate() == Answered {
 		return nil, fmt.Errorf("%d results from %s over %s, want %d: %w", len(answers), target, proto, count, failure)
 	}
 	return answers, nil

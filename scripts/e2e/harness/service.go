@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
@@ -123,7 +124,7 @@ func (s Service) object() control.Object {
 		ranges = append(ranges, r.String())
 	}
 	for _, proto := range []string{"TCP", "UDP"} {
-		ports = append(ports, map[string]any{"name": proto, "protocol": proto, "port": ServicePort, "targetPort": s.target()})
+		ports = append(ports, map[string]any{"name": strings.ToLower(proto), "protocol": proto, "port": ServicePort, "targetPort": s.target()})
 	}
 	for _, a := range s.Ingress {
 		ingress = append(ingress, map[string]any{"ip": a.String()})
@@ -156,7 +157,7 @@ func (s Service) slice(zones map[string]string) control.Object {
 		})
 	}
 	for _, proto := range []string{"TCP", "UDP"} {
-		ports = append(ports, map[string]any{"name": proto, "protocol": proto, "port": s.target()})
+		ports = append(ports, map[string]any{"name": strings.ToLower(proto), "protocol": proto, "port": s.target()})
 	}
 	return control.Object{
 		"kind": "EndpointSlice", "addressType": "IPv4", "endpoints": endpoints, "ports": ports,

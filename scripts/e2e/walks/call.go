@@ -39,7 +39,7 @@ type call struct {
 	to     netip.AddrPort
 	name   string   // of the front end
 	protos []string // default: tcp and udp
-	count  int      // of connections; default: 8 for each endpoint
+	count  int      // of connections; default: 15 for each endpoint, so that none is missed by chance
 	fate   harness.Fate
 	pods   []*harness.Pod // that must all be reached, and no others
 	source netip.Addr     // that they must see; the zero value is the client's own
@@ -63,7 +63,7 @@ func (c call) walk(ctx context.Context, proto string) (Step, error) {
 		c.fate = harness.Answered
 	}
 	if c.count == 0 {
-		c.count = max(8*len(c.pods), 1)
+		c.count = max(15*len(c.pods), 1)
 	}
 	if !c.source.IsValid() {
 		c.source = c.from.addr

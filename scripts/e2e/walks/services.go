@@ -243,7 +243,7 @@ func ingress(ctx context.Context, w *World) ([]Step, error) {
 				var all []call
 				for _, from := range []client{pod(w.N1, w.N1.Other2), pod(w.N2, w.N2.Other1)} {
 					all = append(all, call{from: from, to: at.ClusterIP, name: "ingress " + controller.Name, protos: []string{"tcp", "http"},
-						pods: backend.Pods, count: 50, source: controller.IP})
+						pods: backend.Pods, source: controller.IP})
 				}
 				return calls(ctx, all...)
 			})
