@@ -47,7 +47,7 @@ type Allocator struct {
 	log      *slog.Logger
 	wakeLoop func()        // asks for a Step soon
 	poke     chan struct{} // tells a Step that runs that there is more to plan
-	changed  func()        // tells that ENIs or assignments changed
+	changed  func()        // tells that ENIs, assignments or host ports changed
 
 	mu      sync.Mutex
 	pool    *pool.Pool
@@ -141,6 +141,14 @@ func (a *Allocator) Assignments() []pool.Assignment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.pool.Assignments()
+}
+
+// HostPorts returns the assignments whose pods have host ports, by address: of
+// the sandboxes of one pod the youngest. Each change of it is told by changed.
+func (a *Allocator) HostPorts() []pool.Assignment {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pool.Forwarded()
 }
 
 // Snapshot is the state for metrics and for the state dump.

@@ -3,6 +3,7 @@ package allocator
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ func TestFreeAddressNeedsNoCall(t *testing.T) {
 		if first.took != 0 || n.ec2.mutating() != before {
 			t.Errorf("took %s and %d calls", first.took, n.ec2.mutating()-before)
 		}
-		if again := n.mustAdd("a"); again.Assignment != first.Assignment {
+		if again := n.mustAdd("a"); !reflect.DeepEqual(again.Assignment, first.Assignment) {
 			t.Errorf("the same key got %v, then %v", first.Address, again.Address)
 		}
 		if other := n.mustAdd("b"); other.Address == first.Address {

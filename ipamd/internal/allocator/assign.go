@@ -18,7 +18,7 @@ func (a *Allocator) wake() {
 }
 
 // Assign gives the key its address. Errors are *pool.Refusal if there is none,
-// and others if the book could not be written.
+// *pool.PortTaken if another pod has a host port that it asks for, and others if the book could not be written.
 func (a *Allocator) Assign(ctx context.Context, r Request) (pool.Assignment, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.settings.Wait)
 	defer cancel()
@@ -75,6 +75,9 @@ type outcome struct {
 
 // try assigns and records, or does neither.
 func (a *Allocator) try(r Request, now time.Time) (pool.Assignment, bool, error) {
+	if err := a.pool.PortsFree(r); err != nil {
+		return pool.Assignment{}, false, err
+	}
 	got, fresh, ok := a.pool.Assign(r, now)
 	if !ok || !fresh {
 		return got, ok, nil
@@ -84,6 +87,9 @@ func (a *Allocator) try(r Request, now time.Time) (pool.Assignment, bool, error)
 		return pool.Assignment{}, false, err
 	}
 	a.log.Info("assigned", "address", got.Address, "pod", got.Pod.Namespace+"/"+got.Pod.Name, "container", got.Key.ContainerID, "eni", got.ENI)
+	if len(got.Ports) > 0 {
+		a.changed()
+	}
 	a.wake() // the headroom may be used up
 	return got, true, nil
 }

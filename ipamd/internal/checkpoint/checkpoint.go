@@ -50,6 +50,7 @@ type file struct {
 	Adopted   bool       `json:"adopted,omitempty"`
 	Since     *time.Time `json:"since,omitempty"`
 	Until     *time.Time `json:"until,omitempty"`
+	Ports     []portFile `json:"hostPorts,omitempty"`
 }
 
 const (
@@ -87,6 +88,7 @@ func (s *Store) Assign(a pool.Assignment) error {
 		State: stateAssigned, Network: a.Key.Network, Container: a.Key.ContainerID, Interface: a.Key.Interface,
 		Namespace: a.Pod.Namespace, Pod: a.Pod.Name, UID: a.Pod.UID, Netns: a.Netns, Link: a.Link, MTU: a.MTU,
 		ENI: string(a.ENI), Device: a.Device, Adopted: a.Adopted, Since: &a.Since,
+		Ports: portFiles(a.Ports),
 	})
 }
 
@@ -206,10 +208,14 @@ func parse(address netip.Addr, text []byte, path string) (Record, error) {
 	case f.State == stateCooling && f.Until != nil:
 		r.Until = *f.Until
 	case f.State == stateAssigned && f.Container != "" && f.Interface != "" && f.Since != nil:
+		ports, err := hostPorts(f.Ports)
+		if err != nil {
+			return r, fmt.Errorf("book entry %s: %w", path, err)
+		}
 		r.Assignment = &pool.Assignment{
 			Key: pool.Key{Network: f.Network, ContainerID: f.Container, Interface: f.Interface},
 			Pod: pool.Pod{Namespace: f.Namespace, Name: f.Pod, UID: f.UID}, Netns: f.Netns, Link: f.Link, MTU: f.MTU,
-			Address: address, ENI: pool.ENIID(f.ENI), Device: f.Device, Since: *f.Since, Adopted: f.Adopted,
+			Address: address, ENI: pool.ENIID(f.ENI), Device: f.Device, Since: *f.Since, Ports: ports, Adopted: f.Adopted,
 		}
 	default:
 		return r, fmt.Errorf("book entry %s: state %q needs its fields: \"cooling\" until, \"assigned\" containerID, interface and since", path, f.State)

@@ -42,6 +42,10 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "book")
 	s := open(t, dir)
 	a := assignment("10.0.0.5")
+	a.Ports = []pool.HostPort{
+		{Port: 8080, Container: 80, Protocol: "tcp"},
+		{Addr: netip.MustParseAddr("192.0.2.1"), Port: 53, Container: 5353, Protocol: "udp"},
+	}
 	until := time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC)
 	must(t, s.Assign(a))
 	must(t, s.Cool(netip.MustParseAddr("10.0.0.6"), until))

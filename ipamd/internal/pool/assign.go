@@ -15,6 +15,7 @@ type Request struct {
 	Netns string
 	Link  string // host end of the veth that the pod will have
 	MTU   int    // of the veth, bytes
+	Ports []HostPort
 }
 
 // Assign hands out an address of the fullest ENI that has one, so that others
@@ -29,7 +30,8 @@ func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 			continue
 		}
 		if free := p.free(e, now); len(free) > 0 {
-			a = Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Address: free[0], ENI: e.ID, Device: e.Device, Since: now}
+			a = Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Ports: r.Ports,
+				Address: free[0], ENI: e.ID, Device: e.Device, Since: now}
 			p.Hold(a)
 			return a, true, true
 		}

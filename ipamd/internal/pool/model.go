@@ -38,6 +38,7 @@ type Assignment struct {
 	ENI     ENIID
 	Device  int // device number of the ENI, which gives the route table
 	Since   time.Time
+	Ports   []HostPort // of the node that lead to the pod, as it asked
 	// Adopted marks an address found in use in the kernel without a record
 	// of ours; it is held until its link is gone.
 	Adopted bool

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func TestAssignFillsTheFullestENI(t *testing.T) {
 		t.Errorf("got %+v, want the lowest address of the fuller ENI", a)
 	}
 	again, fresh, ok := p.Assign(request("a"), t0)
-	if !ok || fresh || again != a {
+	if !ok || fresh || !reflect.DeepEqual(again, a) {
 		t.Errorf("asked again: %+v, want %+v", again, a)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -51,6 +52,14 @@ type Observer interface {
 type Settings struct {
 	PodMTU     int
 	VethPrefix string
+	// HostPorts says that the daemon programs host ports: it does as long as it
+	// programs services. Pods that ask for one are refused without.
+	HostPorts bool
+	// Publish, if set, returns when the host ports of an assignment lead to it,
+	// or when ctx ends.
+	Publish func(context.Context, pool.Assignment) error
+	// Log is told of host ports that come late; nil discards.
+	Log *slog.Logger
 }
 
 // Server answers the plugin. It implements service.IpamdServer.
@@ -66,6 +75,9 @@ type Server struct {
 
 // New returns a server that has no book yet.
 func New(s Settings, observe Observer) *Server {
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
 	h := health.NewServer()
 	h.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	h.SetServingStatus(rpc.HealthDatapath, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
@@ -176,14 +188,21 @@ func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.A
 	if err != nil {
 		return nil, err
 	}
+	ports, err := s.hostPortsOf(r.GetPortMappings())
+	if err != nil {
+		return nil, err
+	}
 	if err := s.await(ctx); err != nil {
 		return nil, err
 	}
 	pod := podOf(r.GetPod())
-	a, err := s.book.Assign(ctx, allocator.Request{Key: key, Pod: pod, Netns: r.GetNetns(), Link: s.link(key, pod), MTU: s.settings.PodMTU})
+	a, err := s.book.Assign(ctx, allocator.Request{
+		Key: key, Pod: pod, Netns: r.GetNetns(), Link: s.link(key, pod), MTU: s.settings.PodMTU, Ports: ports,
+	})
 	if err != nil {
 		return nil, statusOf(err)
 	}
+	s.publish(ctx, a)
 	return &rpc.AssignReply{Assignment: s.answer(a)}, nil
 }
 
@@ -242,6 +261,7 @@ func (s *Server) answer(a pool.Assignment) *rpc.Assignment {
 		Netns:         a.Netns,
 		HostInterface: a.Link,
 		Mtu:           uint32(mtu),
+		PortMappings:  mappingsOf(a.Ports),
 		Addresses: []*rpc.Address{{
 			Ip: a.Address.String(), Gateway: config.PodGateway, RouteTable: uint32(hostnet.Table(a.Device)),
 			Eni: string(a.ENI), DeviceNumber: uint32(a.Device),

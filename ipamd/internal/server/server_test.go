@@ -47,7 +47,7 @@ func (b *fakeBook) Assign(_ context.Context, r allocator.Request) (pool.Assignme
 	if b.err != nil {
 		return pool.Assignment{}, b.err
 	}
-	a := pool.Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Address: netip.MustParseAddr("10.0.0.5"), ENI: "eni-1", Device: 1}
+	a := pool.Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Ports: r.Ports, Address: netip.MustParseAddr("10.0.0.5"), ENI: "eni-1", Device: 1}
 	b.held[r.Key] = a
 	return a, nil
 }
@@ -78,12 +78,18 @@ func (noMetrics) Release(string)                       {}
 // serve runs a server on a socket and returns a client.
 func serve(t *testing.T) (*Server, *fakeBook, *grpc.ClientConn) {
 	t.Helper()
+	return serveWith(t, Settings{})
+}
+
+func serveWith(t *testing.T, settings Settings) (*Server, *fakeBook, *grpc.ClientConn) {
+	t.Helper()
+	settings.PodMTU, settings.VethPrefix = 9001, "eni"
 	path := filepath.Join(t.TempDir(), "ipamd.sock")
 	listener, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := New(Settings{PodMTU: 9001, VethPrefix: "eni"}, noMetrics{})
+	s := New(settings, noMetrics{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, listener) }()

@@ -20,8 +20,7 @@ func keyOf(a *rpc.Attachment) (pool.Key, error) {
 		{"container_id", a.GetContainerId()}, {"interface", a.GetInterface()},
 	} {
 		if field.value == "" {
-			return pool.Key{}, failure(codes.InvalidArgument, rpc.Reason_REASON_INVALID_REQUEST,
-				fmt.Sprintf("attachment.%s is empty; want what the runtime passes to the plugin", field.name))
+			return pool.Key{}, invalid(fmt.Sprintf("attachment.%s is empty; want what the runtime passes to the plugin", field.name))
 		}
 	}
 	return pool.Key{Network: a.GetNetwork(), ContainerID: a.GetContainerId(), Interface: a.GetInterface()}, nil
@@ -32,8 +31,7 @@ func addressesOf(texts []string) ([]netip.Addr, error) {
 	for _, text := range texts {
 		a, err := netip.ParseAddr(text)
 		if err != nil {
-			return nil, failure(codes.InvalidArgument, rpc.Reason_REASON_INVALID_REQUEST,
-				fmt.Sprintf("addresses: %q is no IP address; want those of the ADD's result, without a prefix length", text))
+			return nil, invalid(fmt.Sprintf("addresses: %q is no IP address; want those of the ADD's result, without a prefix length", text))
 		}
 		out = append(out, a)
 	}
@@ -80,7 +78,10 @@ func failure(code codes.Code, reason rpc.Reason, message string) error {
 // statusOf is the one place where an allocator's error becomes a gRPC status.
 func statusOf(err error) error {
 	var refusal *pool.Refusal
+	var taken *pool.PortTaken
 	switch {
+	case errors.As(err, &taken):
+		return failure(codes.FailedPrecondition, rpc.Reason_REASON_HOST_PORT_TAKEN, err.Error())
 	case errors.As(err, &refusal):
 		return failure(codes.ResourceExhausted, reasonOf(refusal), err.Error())
 	case errors.Is(err, context.Canceled):
