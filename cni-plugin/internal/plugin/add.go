@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -14,12 +15,13 @@ import (
 	"github.com/causeway-cni/causeway/cni-plugin/notes"
 	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
+	"github.com/causeway-cni/causeway/rpc"
 )
 
 // add gives a pod its address and wires it. What a failed ADD did is undone:
 // the address goes back and nothing stays on the host.
 func (p Plugin) add(args *skel.CmdArgs) error {
-	c, err := p.read(args)
+	c, err := p.readWithPorts(args)
 	if err != nil {
 		return err
 	}
@@ -43,6 +45,13 @@ func (p Plugin) add(args *skel.CmdArgs) error {
 			}
 		}
 		return failure
+	}
+	if wrong := portDiff(c.ports, assigned.GetPortMappings()); len(wrong) > 0 {
+		if err := giveBack(c); err != nil {
+			return err
+		}
+		return types.NewError(types.ErrTryAgainLater, "giving the pod its host ports: "+strings.Join(wrong, "; "),
+			"an older ipamd knows no host ports; one of version "+rpc.Version+" does")
 	}
 	plan, err := planFrom(assigned, args.IfName)
 	if err == nil {

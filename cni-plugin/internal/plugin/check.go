@@ -23,7 +23,7 @@ const checkTimeout = 5 * time.Second
 // check compares what the pod should have with what the kernel holds, on the
 // host and inside the pod, and names each thing that is wrong.
 func (p Plugin) check(args *skel.CmdArgs) error {
-	c, err := p.read(args)
+	c, err := p.readWithPorts(args)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,7 @@ func (p Plugin) check(args *skel.CmdArgs) error {
 			wrong = append(wrong, fmt.Sprintf("the runtime holds address %s, which ipamd did not assign to this pod", a))
 		}
 	}
+	wrong = append(wrong, portDiff(c.ports, assigned.GetPortMappings())...)
 	if len(wrong) > 0 {
 		return types.NewError(types.ErrInternal, "the pod's network is not as it was made: "+strings.Join(wrong, "; "), "")
 	}

@@ -53,7 +53,9 @@ func (d ipamd) patiently(ctx context.Context, method string, in, out proto.Messa
 // assign asks for the pod's address. Assigning twice gives the same address.
 func (d ipamd) assign(ctx context.Context, c call) (*rpc.Assignment, error) {
 	var reply rpc.AssignReply
-	err := d.patiently(ctx, methodAssign, &rpc.AssignRequest{Attachment: c.attachment, Pod: c.pod, Netns: c.netns, Client: rpc.Version}, &reply)
+	err := d.patiently(ctx, methodAssign, &rpc.AssignRequest{
+		Attachment: c.attachment, Pod: c.pod, Netns: c.netns, Client: rpc.Version, PortMappings: c.ports,
+	}, &reply)
 	return reply.GetAssignment(), err
 }
 

@@ -44,6 +44,12 @@ type netConf struct {
 	types.PluginConf
 	Socket   string `json:"socket,omitempty"`   // of ipamd; default config.Socket
 	NotesDir string `json:"notesDir,omitempty"` // for release notes; default config.NotesDir
+
+	// RuntimeConfig is what the runtime fills in where the list declares the
+	// capability portMappings: read where it is used, so that no DEL fails by it.
+	RuntimeConfig struct {
+		PortMappings json.RawMessage `json:"portMappings,omitempty"`
+	} `json:"runtimeConfig"`
 }
 
 // podArgs are what Kubernetes' runtimes put into CNI_ARGS.
@@ -62,6 +68,7 @@ type call struct {
 	pod        *rpc.Pod
 	netns      string
 	prev       previous
+	ports      []*rpc.PortMapping // host ports
 	socket     string
 	notes      string
 }

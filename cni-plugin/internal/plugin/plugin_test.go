@@ -37,6 +37,7 @@ type fakeIpamd struct {
 	mu      sync.Mutex
 	held    map[string]*rpc.Assignment
 	failure *rpc.Failure
+	old     bool // knows no host ports
 	next    int
 }
 
@@ -56,6 +57,9 @@ func (f *fakeIpamd) Assign(_ context.Context, r *rpc.AssignRequest) (*rpc.Assign
 		f.held[id] = &rpc.Assignment{
 			Attachment: r.GetAttachment(), Pod: r.GetPod(), Netns: r.GetNetns(), HostInterface: "eni0123456789a", Mtu: 9001,
 			Addresses: []*rpc.Address{{Ip: fmt.Sprintf("10.0.0.%d", f.next), Gateway: "169.254.1.1", RouteTable: 2, Eni: "eni-1", DeviceNumber: 1}},
+		}
+		if !f.old {
+			f.held[id].PortMappings = r.GetPortMappings()
 		}
 	}
 	return &rpc.AssignReply{Assignment: f.held[id]}, nil
