@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/causeway-cni/causeway/proxy/service"
@@ -178,13 +179,12 @@ func (b *Batch) drop(l *Ledger) {
 	}
 }
 
-// jumps puts in what is missing in built-in chains. It goes to the head, in its
-// order: before the rules of external SNAT, as it must.
+// jumps puts in what is missing in built-in chains.
 func (b *Batch) jumps(l *Ledger, table string) {
-	for _, j := range slices.Backward(l.jumps) {
+	for _, j := range l.jumps {
 		if j.table == table {
 			p := b.part(table)
-			p.rules = append(p.rules, "-I "+j.name+" 1 "+j.line.String()+"\n")
+			p.rules = append(p.rules, "-I "+j.name+" "+strconv.Itoa(j.at)+" "+j.line.String()+"\n")
 		}
 	}
 }

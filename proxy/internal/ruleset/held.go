@@ -23,6 +23,7 @@ const unknown = ^uint64(0)
 // jump is a rule that leads from a built-in chain to one of services.
 type jump struct {
 	chainKey
+	at   int // where it goes, 1 for the head, those before it being there
 	line Line
 }
 
@@ -31,11 +32,11 @@ type chainKey struct{ table, name string }
 // Hold reads the output of iptables-save as it comes. The settings must be
 // valid.
 func Hold(r io.Reader, s Settings) (Held, error) {
-	h := holder{Held: Held{seed: maphash.MakeSeed(), sums: map[chainKey]uint64{}}, base: map[chainKey]map[string]bool{}}
+	h := holder{Held: Held{seed: maphash.MakeSeed(), sums: map[chainKey]uint64{}}, base: map[chainKey]*built{}}
 	want := Services(s, nil)
 	for _, t := range want {
 		for _, b := range t.Base {
-			h.base[chainKey{t.Name, b.Chain}] = map[string]bool{}
+			h.base[chainKey{t.Name, b.Chain}] = &built{at: map[string]int{}}
 		}
 	}
 	if err := scan(r, &h); err != nil {
@@ -44,11 +45,7 @@ func Hold(r io.Reader, s Settings) (Held, error) {
 	for _, t := range want {
 		for _, b := range t.Base {
 			key := chainKey{t.Name, b.Chain}
-			for _, r := range b.Rules {
-				if line := r.line(); !h.base[key][line.canonical()] {
-					h.jumps = append(h.jumps, jump{key, line})
-				}
-			}
+			h.jumps = append(h.jumps, h.base[key].missing(key, b.Rules)...)
 		}
 	}
 	return h.Held, nil
@@ -57,7 +54,31 @@ func Hold(r io.Reader, s Settings) (Held, error) {
 // holder is a visitor that hashes what it sees of services.
 type holder struct {
 	Held
-	base map[chainKey]map[string]bool // rules of built-in chains that lead to services
+	base map[chainKey]*built
+}
+
+// built is a built-in chain: where its rules are, from 1 on.
+type built struct {
+	rules int
+	at    map[string]int
+}
+
+// missing are the wanted rules that are not there. They go behind those that
+// are wanted before them, or to the head: before the rules of external SNAT, as
+// they must.
+func (b *built) missing(chain chainKey, want []Rule) []jump {
+	var jumps []jump
+	next := 1
+	for _, r := range want {
+		line := r.line()
+		if at, there := b.at[line.canonical()]; there {
+			next = max(next, at+len(jumps)+1)
+			continue
+		}
+		jumps = append(jumps, jump{chain, next, line})
+		next++
+	}
+	return jumps
 }
 
 func (h *holder) chain(table, name string) error {
@@ -73,12 +94,13 @@ func (h *holder) rule(table, chain string, text []byte) error {
 		h.sums[key] = addLine(h.seed, sum, text)
 		return nil
 	}
-	if there, ok := h.base[key]; ok {
+	if b, ok := h.base[key]; ok {
 		words, err := split(string(text))
 		if err != nil {
 			return fmt.Errorf("chain %s: %w", chain, err)
 		}
-		there[Line(words).canonical()] = true
+		b.rules++
+		b.at[Line(words).canonical()] = b.rules
 	}
 	return nil
 }

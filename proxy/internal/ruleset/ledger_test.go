@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -40,11 +41,12 @@ func (k kernel) restore(input string) error {
 			}
 			k[table] = chains
 		case words[0] == "-I":
-			position, rule, _ := strings.Cut(words[2], " ")
-			if position != "1" {
-				return fmt.Errorf("%q: not the head", line)
+			number, rule, _ := strings.Cut(words[2], " ")
+			at, err := strconv.Atoi(number)
+			if err != nil || at < 1 || at > len(chains[words[1]])+1 {
+				return fmt.Errorf("%q: index of insertion too big", line)
 			}
-			chains[words[1]] = append([]string{rule}, chains[words[1]]...)
+			chains[words[1]] = slices.Insert(slices.Clone(chains[words[1]]), at-1, rule)
 		case chains == nil || !has(chains, words[1]):
 			return fmt.Errorf("%q: no such chain", line)
 		case words[0] == "-A":
@@ -139,7 +141,11 @@ func TestLedgerWalk(t *testing.T) {
 		limit := []int{0, 1, 5}[seed%3]
 		for step := range 60 {
 			switch {
-			case r.IntN(10) == 0: // restart
+			case r.IntN(10) == 0: // restart, after others took a jump out
+				if chain := k["filter"]["FORWARD"]; len(chain) > 0 {
+					i := r.IntN(len(chain))
+					k["filter"]["FORWARD"] = slices.Delete(slices.Clone(chain), i, i+1)
+				}
 				ledger = NewLedger(settings, k.held(t, settings))
 				for name, rules := range want {
 					ledger.set(name, rules)
