@@ -69,12 +69,15 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 func TestADamagedFileIsSetAside(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	for name, text := range map[string]string{"10.0.0.5": `{"state":"assi`, "10.0.0.6": `{"state":"assigned"}`, "readme": "hello"} {
+	for name, text := range map[string]string{
+		"10.0.0.5": `{"state":"assi`, "10.0.0.6": `{"state":"assigned"}`, "readme": "hello",
+		"10.0.0.7": `{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z","hostPorts":[{"hostIP":"here"}]}`,
+	} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	got, unreadable, err := s.Load()
 	must(t, err)
-	if len(got) != 2 || len(unreadable) != 3 {
+	if len(got) != 3 || got[2].Assignment != nil || len(unreadable) != 4 {
 		t.Fatalf("records %v, unreadable %v", got, unreadable)
 	}
 	if !strings.Contains(unreadable[1].Error(), "10.0.0.6") || !strings.Contains(unreadable[1].Error(), "containerID") {
@@ -104,6 +107,7 @@ func TestAFailedWriteLeavesTheOldRecord(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z"}`))
+	f.Add([]byte(`{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z","hostPorts":[{"hostIP":"192.0.2.1","hostPort":1}]}`))
 	f.Add([]byte(`{"state":"cooling","until":"2026-01-02T03:04:05Z"}`))
 	address := netip.MustParseAddr("10.0.0.5")
 	f.Fuzz(func(t *testing.T, text []byte) {
