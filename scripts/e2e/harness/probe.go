@@ -22,12 +22,14 @@ type Answer struct {
 type Fate string
 
 // The fates. Refused is that the caller was told: by a TCP reset, or by an ICMP
-// port unreachable.
+// port unreachable. Forbidden is what a program hears whose own kernel refuses
+// or drops its datagram; it cannot tell which.
 const (
-	Answered Fate = "answered"
-	Refused  Fate = "refused"
-	Silence  Fate = "silence"
-	Failed   Fate = "failed" // in another way
+	Answered  Fate = "answered"
+	Refused   Fate = "refused"
+	Silence   Fate = "silence"
+	Forbidden Fate = "forbidden"
+	Failed    Fate = "failed" // in another way
 )
 
 // Fate tells what became of the probe.
@@ -39,6 +41,8 @@ func (a Answer) Fate() Fate {
 		return Refused
 	case strings.Contains(a.Error, "timeout"), strings.Contains(a.Error, "no answer within"):
 		return Silence
+	case strings.Contains(a.Error, "operation not permitted"):
+		return Forbidden
 	}
 	return Failed
 }

@@ -149,12 +149,15 @@ func balancedLocal(ctx context.Context, w *World) ([]Step, error) {
 
 // healthCodes asks both nodes' health-check ports, as the balancer does.
 func healthCodes(ctx context.Context, w *World, port uint16) (steps []Step) {
-	for s, want := range map[*Site]string{w.N1: "200", w.N2: "503"} {
-		url := fmt.Sprintf("http://%s/healthz", netip.AddrPortFrom(s.Primary, port))
+	for _, ask := range []struct {
+		*Site
+		want string
+	}{{w.N1, "200"}, {w.N2, "503"}} {
+		url := fmt.Sprintf("http://%s/healthz", netip.AddrPortFrom(ask.Primary, port))
 		code, err := w.Lab.Exec(ctx, "peer", "curl", "-s", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", url)
-		step := Step{From: "peer", To: "health-check port of " + s.Node.Name, Saw: "code " + code}
-		if err != nil || code != want {
-			step.Want = "code " + want
+		step := Step{From: "peer", To: "health-check port of " + ask.Node.Name, Saw: "code " + code}
+		if err != nil || code != ask.want {
+			step.Want = "code " + ask.want
 		}
 		steps = append(steps, step)
 	}
@@ -218,7 +221,7 @@ func balancedHTTP(ctx context.Context, w *World) ([]Step, error) {
 		return balance(ctx, w, b, everyTarget, func(st control.BalancerStatus) ([]Step, error) {
 			z := st.Zones[0]
 			return calls(ctx, call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z) + " to node port", protos: []string{"http"},
-				pods: s.Pods, source: w.N1.Primary})
+				pods: s.Pods, some: true, source: w.N1.Primary}) // it keeps its connection to the node
 		})
 	})
 	return append(steps, more...), err

@@ -112,6 +112,8 @@ func moreWalks() []Walk {
 // vip is nobody's address: packets for it that leave a node are lost.
 var vip = netip.MustParseAddr("192.0.2.80")
 
+// balancerAddress: the source is translated to the node's; what leaves by a
+// secondary ENI, to an address of that.
 func balancerAddress(ctx context.Context, w *World) (steps []Step, err error) {
 	inside := []client{pod(w.N1, w.N1.P1), pod(w.N1, w.N1.P2), process(w.N1)}
 	to := netip.AddrPortFrom(vip, harness.ServicePort)
@@ -120,7 +122,7 @@ func balancerAddress(ctx context.Context, w *World) (steps []Step, err error) {
 	steps, err = with(ctx, w, s, func(harness.Served) ([]Step, error) {
 		var all []call
 		for _, c := range inside {
-			all = append(all, call{from: c, to: to, name: "balancer's address", pods: s.Pods, source: w.N1.Primary})
+			all = append(all, call{from: c, to: to, name: "balancer's address", pods: s.Pods, source: w.N1.Primary, or: w.N1.Secondary})
 		}
 		return calls(ctx, all...)
 	})

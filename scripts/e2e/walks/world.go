@@ -24,8 +24,10 @@ type World struct {
 type Site struct {
 	Node    *harness.Node
 	Primary netip.Addr // of the node: the primary address of the primary ENI
-	Public  netip.Addr
-	Zone    string
+	// Secondary is the primary address of the ENI of P2.
+	Secondary netip.Addr
+	Public    netip.Addr
+	Zone      string
 	// P1 and Other1 are pods of the primary ENI, P2 and Other2 of a
 	// secondary one.
 	P1, Other1, P2, Other2 *harness.Pod
@@ -132,6 +134,11 @@ func (s *Site) findAddresses(ctx context.Context) error {
 	s.Public, err = netip.ParseAddr(primary.Public[s.Primary.String()])
 	if err != nil {
 		return fmt.Errorf("node %s has no public address: %w", s.Node.Name, err)
+	}
+	for _, e := range status.Interfaces {
+		if e.ID == s.P2.ENI {
+			s.Secondary = e.Addresses[0]
+		}
 	}
 	return nil
 }
