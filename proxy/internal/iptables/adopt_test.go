@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -72,9 +74,15 @@ COMMIT
 `
 
 // TestAdopt takes kube-proxy's rules over as they are: nothing is written but
-// the end of a chain that it left behind.
+// the end of a chain that it left behind. The kernel is one whose lists of
+// clients are long enough.
 func TestAdopt(t *testing.T) {
+	long := filepath.Join(t.TempDir(), "ip_list_tot")
+	if err := os.WriteFile(long, []byte("4096\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	eachLab(t, func(t *testing.T, l *lab) {
+		l.backend.listTotal = long
 		program := l.backend.program
 		l.node.Feed(l.kubeProxy(), program+"-restore", "--noflush")
 		before := ruleText(l.node.Run(program + "-save"))

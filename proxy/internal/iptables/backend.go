@@ -21,7 +21,8 @@ type Backend struct {
 	rules   *goiptables.IPTables
 	tables  []string // that have rules of ours
 
-	counters counters
+	listTotal string // file
+	counters  counters
 }
 
 // Open finds the programs of a variant, for IPv4 or IPv6. It changes nothing.
@@ -38,7 +39,7 @@ func Open(v Variant, f service.Family) (*Backend, error) {
 		major, minor, patch := rules.GetIptablesVersion()
 		return nil, fmt.Errorf("%s has version %d.%d.%d: at least 1.6.2 is needed", program, major, minor, patch)
 	}
-	return &Backend{variant: v, family: f, program: program, rules: rules, tables: ruleset.Tables()}, nil
+	return &Backend{variant: v, family: f, program: program, rules: rules, tables: ruleset.Tables(), listTotal: listTotal}, nil
 }
 
 // Variant is the variant of this backend.

@@ -153,13 +153,18 @@ func (l *lab) serve(in *nstest.Namespace, address, name string) {
 // ask connects and returns what the endpoint says, "refused" or "silence".
 func (l *lab) ask(from *nstest.Namespace, to string) string {
 	l.t.Helper()
+	return l.dial(from, net.Dialer{}, to)
+}
+
+func (l *lab) dial(from *nstest.Namespace, dialer net.Dialer, to string) string {
+	l.t.Helper()
 	var answer string
 	from.Do(func() {
-		patience := time.Second
+		dialer.Timeout = time.Second
 		if l.at.family == service.IPv6 { // a socket may miss the answer to its first SYN, not to its second
-			patience = 2500 * time.Millisecond
+			dialer.Timeout = 2500 * time.Millisecond
 		}
-		conn, err := net.DialTimeout("tcp", to, patience)
+		conn, err := dialer.DialContext(l.t.Context(), "tcp", to)
 		var network net.Error
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):

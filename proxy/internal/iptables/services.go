@@ -31,6 +31,7 @@ func (b *Backend) Services(ctx context.Context, s ruleset.Settings) (*Services, 
 	if s.Family != b.family {
 		return nil, fmt.Errorf("settings of services: family %s: %s writes %s", s.Family, b.program, b.family)
 	}
+	s.AffinityLists = affinityLists(b.listTotal)
 	held, err := b.hold(ctx, s)
 	if err != nil {
 		return nil, err

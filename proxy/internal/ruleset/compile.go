@@ -3,6 +3,7 @@ package ruleset
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"github.com/causeway-cni/causeway/proxy/service"
 )
@@ -174,13 +175,39 @@ func (c *compiler) policy(name string, targets []service.Target, internal bool) 
 		rules = append(rules, mark)
 	}
 	if c.port.Affinity > 0 {
-		for _, t := range targets {
-			sep := c.chains.endpoint(t)
-			rules = append(rules, Rule{Comment: c.arrow(t), Match: SeenWithin{sep, c.port.Affinity, t.Addr().BitLen()}, Target: Jump(sep)})
-		}
+		rules = append(rules, c.known(targets)...)
 	}
 	c.chain(name, append(rules, c.balance(targets)...))
 }
+
+// known leads clients to the endpoint that has them in one of its lists: in
+// kube-proxy's, which all of its clients push each other out of, or in that of
+// their share.
+func (c *compiler) known(targets []service.Target) []Rule {
+	var rules []Rule
+	for _, t := range targets {
+		sep := c.chains.endpoint(t)
+		rules = append(rules, Rule{Comment: c.arrow(t), Match: SeenWithin{sep, c.port.Affinity, t.Addr().BitLen()}, Target: Jump(sep)})
+	}
+	for _, t := range targets {
+		sep := c.chains.endpoint(t)
+		for i, share := range c.shares(t) {
+			rules = append(rules, Rule{Share: share, Match: SeenWithin{shareList(sep, i), c.port.Affinity, share.Bits}, Target: Jump(sep)})
+		}
+	}
+	return rules
+}
+
+// shares are those of an endpoint's clients that have a list of their own.
+func (c *compiler) shares(t service.Target) []Share {
+	shares := make([]Share, c.set.AffinityLists)
+	for i := range shares {
+		shares[i] = Share{i, c.set.AffinityLists, t.Addr().BitLen()}
+	}
+	return shares
+}
+
+func shareList(sep string, share int) string { return sep + "-" + strconv.Itoa(share) }
 
 // balance goes to each of the targets in equal shares.
 func (c *compiler) balance(targets []service.Target) []Rule {
@@ -271,10 +298,14 @@ func (c *compiler) endpoints() {
 			seen[t.AddrPort] = true
 			sep := c.chains.endpoint(t)
 			dnat := Rule{To: Port{Protocol: protocol(c.port.Name.Protocol)}, Comment: comment, Target: DNAT{t.AddrPort}}
+			rules := []Rule{{Src: host(t.Addr()), Comment: comment, Target: Jump(kubeMarkMasq)}}
 			if c.port.Affinity > 0 {
+				for i, share := range c.shares(t) {
+					rules = append(rules, Rule{Share: share, Match: See{shareList(sep, i), share.Bits}})
+				}
 				dnat.Match = See{sep, t.Addr().BitLen()}
 			}
-			c.chain(sep, []Rule{{Src: host(t.Addr()), Comment: comment, Target: Jump(kubeMarkMasq)}, dnat})
+			c.chain(sep, append(rules, dnat))
 		}
 	}
 }

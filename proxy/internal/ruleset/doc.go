@@ -29,7 +29,9 @@
 // Where we differ from kube-proxy, packets fare the same: services stand in
 // the order of their names, not at random; there are no nfacct counters; two
 // services that want one front end are told apart by package service, not by
-// the order of rules. KUBE-HOSTPORTS is there only while there are host ports,
+// the order of rules. A client of a service with affinity is remembered in one
+// of several lists besides kube-proxy's, if that has room for few
+// (Settings.AffinityLists). KUBE-HOSTPORTS is there only while there are host ports,
 // which kube-proxy has not.
 //
 // A Ledger remembers a hash of every chain that the kernel holds, and the text

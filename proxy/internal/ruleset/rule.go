@@ -11,6 +11,7 @@ import (
 // iptables-save.
 type Rule struct {
 	Src, Dst netip.Prefix
+	Share    Share  // of all sources; not with Src
 	In       string // name of the link it came in by; a final + stands for any ending
 	Not      Not
 	To       Port
@@ -24,6 +25,28 @@ type Rule struct {
 type Not struct {
 	Src, Dst netip.Prefix
 	In, Out  string // names of links, as in Rule
+}
+
+// Share is one of Of equal shares of all sources, which their last bits tell
+// apart: those that end in Number. Of is a power of two; 0 is all sources.
+type Share struct {
+	Number, Of int
+	Bits       int // of an address
+}
+
+// Has says whether a source is of this share.
+func (s Share) Has(a netip.Addr) bool {
+	bytes := a.AsSlice()
+	return s.Of == 0 || int(bytes[len(bytes)-1])%s.Of == s.Number
+}
+
+// String is the share as iptables-save writes it after -s.
+func (s Share) String() string {
+	if s.Bits == 32 {
+		return fmt.Sprintf("0.0.0.%d/0.0.0.%d", s.Number, s.Of-1)
+	}
+	at := netip.AddrFrom16([16]byte{15: byte(s.Number)})
+	return fmt.Sprintf("%s/::%x", at, s.Of-1)
 }
 
 // Port is a transport protocol, as "tcp", and a destination port; 0 is any.
@@ -77,6 +100,9 @@ func (r Rule) String() string {
 		}
 	}
 	block(" -s ", r.Src, r.Not.Src)
+	if r.Share.Of > 0 {
+		b.WriteString(" -s " + r.Share.String())
+	}
 	block(" -d ", r.Dst, r.Not.Dst)
 	link(" -i ", r.In, r.Not.In)
 	link(" -o ", "", r.Not.Out)

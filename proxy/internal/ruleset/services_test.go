@@ -156,6 +156,8 @@ var serviceSettings = map[string]Settings{
 	"services-localhost":     lan(func(s *Settings) { s.LocalhostNodePorts = true }),
 	"services-node-address":  lan(func(s *Settings) { s.NodePortAddrs = addrs("192.168.1.50 192.168.1.51") }),
 	"services-other-address": lan(func(s *Settings) { s.NodeAddrs = addrs("172.31.0.1") }),
+	"services-lists":         lan(func(s *Settings) { s.AffinityLists = 2 }),
+	"services-lists-ipv6":    lan(func(s *Settings) { s.Family, s.NodeAddrs, s.AffinityLists = service.IPv6, nil, 2 }),
 	"services-ipv6":          lan(func(s *Settings) { s.Family, s.NodeAddrs = service.IPv6, nil }),
 }
 
@@ -274,6 +276,7 @@ func TestSettingsNameTheField(t *testing.T) {
 		{`pods by link "+"`, func(s *Settings) { s.Pods.Link = "+" }},
 		{"node address fd00::1", func(s *Settings) { s.NodeAddrs = addrs("fd00::1") }},
 		{"node address fd00::2", func(s *Settings) { s.NodePortAddrs = addrs("fd00::2") }},
+		{"3 lists of clients", func(s *Settings) { s.AffinityLists = 3 }},
 		{"localhost node ports", func(s *Settings) {
 			s.Family, s.NodeAddrs, s.LocalhostNodePorts = service.IPv6, nil, true
 		}},

@@ -30,6 +30,11 @@ type Settings struct {
 	// DropInvalid drops what conntrack cannot place; off if the sysctl
 	// nf_conntrack_tcp_be_liberal is on.
 	DropInvalid bool
+	// AffinityLists is how many more lists of clients an endpoint has than
+	// kube-proxy's one, for services with session affinity: 0, or a power of
+	// two to 128. One list has room for xt_recent's ip_list_tot clients, 100
+	// unless the module was loaded with more.
+	AffinityLists int
 	// Terse leaves the comments of endpoints out, as kube-proxy does beyond
 	// 1,000 endpoints.
 	Terse bool
@@ -77,6 +82,9 @@ func (s Settings) Validate() error {
 		if service.FamilyOf(a) != s.Family {
 			return fmt.Errorf("node address %s: want an %s address", a, s.Family)
 		}
+	}
+	if n := s.AffinityLists; n < 0 || n > 128 || n&(n-1) != 0 {
+		return fmt.Errorf("%d lists of clients: want none, or a power of two to 128", n)
 	}
 	if s.LocalhostNodePorts && s.Family != service.IPv4 {
 		return fmt.Errorf("localhost node ports: %s has none", s.Family)

@@ -11,7 +11,7 @@ import (
 // matches says whether a rule's conditions hold. What the rule leaves to
 // chance or memory comes last, as in the kernel.
 func (w *walk) matches(r ruleset.Rule) bool {
-	return matchLinks(r, w.in, w.out) && matchBlocks(r, w.src, w.dst) &&
+	return matchLinks(r, w.in, w.out) && matchBlocks(r, w.src, w.dst) && r.Share.Has(w.src) &&
 		(r.To.Protocol == "" || r.To.Protocol == w.conn.first.Protocol) &&
 		(r.To.Number == 0 || r.To.Number == w.port) &&
 		w.matchLocal(r.Local) && w.match(r.Match)
