@@ -164,7 +164,7 @@ func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 		mac, err := linux.ParseMAC(e.MAC)
 		if name := names[mac]; err == nil && name != "" && (e.Status == pool.Attached || e.Status == pool.Attaching) {
 			n.ENIs = append(n.ENIs, hostnet.ENI{
-				ID: string(e.ID), Link: name, Primary: e.Primary, Table: hostnet.Table(e.Device), Gateway: e.Gateway(),
+				ID: string(e.ID), Link: name, Primary: e.Primary, Table: hostnet.Table(e.Device), Gateway: e.Gateway(), Address: e.Address,
 			})
 		}
 	}

@@ -119,6 +119,7 @@ func eni(device int) pool.ENI {
 	return pool.ENI{
 		ID: pool.ENIID(fmt.Sprint("eni-", device)), Device: device, Primary: device == 0, Managed: true, Status: pool.Attached,
 		MAC: fmt.Sprintf("02:00:00:00:01:%02x", device), SubnetCIDR: netip.MustParsePrefix("10.0.0.0/24"),
+		Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(5 + device)}),
 	}
 }
 

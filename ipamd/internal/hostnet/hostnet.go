@@ -33,6 +33,7 @@ type ENI struct {
 	Primary bool
 	Table   int
 	Gateway netip.Addr
+	Address netip.Addr // its own primary address
 }
 
 // Table is the route table of an ENI: main for the primary one, device number
@@ -78,7 +79,9 @@ func Plan(n Node) linux.State {
 	return s
 }
 
-// eniState gives a secondary ENI a table of its own by which its pods leave.
+// eniState gives a secondary ENI a table of its own by which its pods leave,
+// and its own address: what a pod sends through a masquerading service leaves
+// by it too, and must do so under an address that EC2 knows to be there.
 // The reverse-path filter is loose on every ENI: a reply to a pod of one ENI
 // may arrive on another (external SNAT), and a load balancer's clients arrive
 // where no route leads back to them.
@@ -90,6 +93,7 @@ func eniState(e ENI, mtu int) linux.State {
 	if e.Primary {
 		return s
 	}
+	s.Addrs = []linux.Addr{{Link: e.Link, Prefix: linux.HostPrefix(e.Address)}}
 	s.Routes = []linux.Route{
 		{Table: e.Table, Dst: linux.HostPrefix(e.Gateway), Link: e.Link},
 		{Table: e.Table, Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: e.Gateway, Link: e.Link},

@@ -23,7 +23,7 @@ func node() Node {
 		MTU: config.DefaultMTU, Mark: true, MarkValue: config.ConnectionMark, VethPrefix: config.VethPrefix,
 		ENIs: []ENI{
 			{Link: "eth0", Primary: true, Table: config.TableMain, Gateway: netip.MustParseAddr("192.168.1.1")},
-			{Link: "eth1", Table: Table(1), Gateway: netip.MustParseAddr("192.168.1.1")},
+			{Link: "eth1", Table: Table(1), Gateway: netip.MustParseAddr("192.168.1.1"), Address: netip.MustParseAddr("192.168.1.60")},
 		},
 		Pods: []podnet.Assignment{
 			pod("enib9b00b57dd4", "192.168.1.51", config.TableMain),

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -19,9 +20,10 @@ import (
 // tables changed while it was read (NLM_F_DUMP_INTR).
 const dumpTries = 10
 
-// Observe returns all links, and those routes and rules that are ours by
-// scope. Rules and routes are read before links: a pod's rule that was seen
-// belongs to a link that was there.
+// Observe returns all links, those routes and rules that are ours by scope, and
+// the addresses of secondary ENIs' links, without their blocks: whose address
+// it is, is all that matters. Rules and routes are read before links: a pod's
+// rule that was seen belongs to a link that was there.
 func (h *Handle) Observe(scope linux.Scope) (linux.State, error) {
 	var s linux.State
 	list, err := h.lister()
@@ -53,7 +55,32 @@ func (h *Handle) Observe(scope linux.Scope) (linux.State, error) {
 			s.Routes = append(s.Routes, route)
 		}
 	}
-	return s, nil
+	if len(scope.Secondary) == 0 {
+		return s, nil
+	}
+	addrs, err := addresses(list, names)
+	for _, a := range addrs {
+		if slices.Contains(scope.Secondary, a.Link) {
+			a.Prefix = linux.HostPrefix(a.Prefix.Addr())
+			s.Addrs = append(s.Addrs, a)
+		}
+	}
+	return s, err
+}
+
+// addresses returns those of all links.
+func addresses(list *netlink.Handle, names map[int]string) ([]linux.Addr, error) {
+	addrs, err := dump(func() ([]netlink.Addr, error) { return list.AddrList(nil, unix.AF_UNSPEC) })
+	if err != nil {
+		return nil, fmt.Errorf("listing addresses: %w", err)
+	}
+	var out []linux.Addr
+	for _, a := range addrs {
+		if p, ok := prefixFrom(a.IPNet); ok {
+			out = append(out, linux.Addr{Link: names[a.LinkIndex], Prefix: p})
+		}
+	}
+	return out, nil
 }
 
 // Links returns all links, oldest first.
@@ -88,14 +115,8 @@ func (h *Handle) ObservePod() (linux.State, error) {
 			s.Routes = append(s.Routes, route)
 		}
 	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return list.AddrList(nil, unix.AF_UNSPEC) })
-	if err != nil {
-		return s, fmt.Errorf("listing addresses: %w", err)
-	}
-	for _, a := range addrs {
-		if p, ok := prefixFrom(a.IPNet); ok {
-			s.Addrs = append(s.Addrs, linux.Addr{Link: names[a.LinkIndex], Prefix: p})
-		}
+	if s.Addrs, err = addresses(list, names); err != nil {
+		return s, err
 	}
 	return s, h.podNeighs(list, names, &s)
 }
