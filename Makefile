@@ -25,10 +25,10 @@ build: ## build the programs into bin/
 	$(BUILD) bin/vpcsim ./scripts/vpcsim
 
 .PHONY: demo
-demo: build ## raise a VPC on this machine and send packets along every walk; KEEP=1 leaves it up
+demo: build ## raise a VPC on this machine and send packets along every walk; MODE=nftables, KEEP=1 leaves it up
 	@scripts/deps.sh demo
 	$(BUILD) bin/demo ./scripts/e2e/demo
-	bin/demo $(if $(KEEP),-keep)
+	bin/demo $(if $(MODE),-mode $(MODE)) $(if $(KEEP),-keep)
 
 .PHONY: test
 test: ## run all tests, on real network namespaces, with the race detector

@@ -7,11 +7,20 @@ import (
 	"github.com/causeway-cni/causeway/scripts/e2e/walks"
 )
 
-// TestWalks sends packets along every walk; the fabric must not have dropped
-// one of them.
+// TestWalks sends packets along every walk, with services in each mode; the
+// fabric must not have dropped one of them.
 func TestWalks(t *testing.T) {
-	t.Parallel()
+	for _, mode := range []string{"iptables", "nftables"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			walkAll(t, mode)
+		})
+	}
+}
+
+func walkAll(t *testing.T, mode string) {
 	s := raise(t, "")
+	s.lab.ProxyMode = mode
 	world, err := walks.Settle(s.ctx, s.lab, t.Logf)
 	s.must(err)
 	for _, w := range walks.List() {

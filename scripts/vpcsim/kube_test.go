@@ -34,7 +34,7 @@ func TestKube(t *testing.T) {
 	if out := s.must("kube", "apply", "-f", file); out != "service default/web\nendpointslice default/web-1\n" {
 		t.Errorf("apply says\n%s", out)
 	}
-	if out := s.must("kube", "get", "svc"); !strings.Contains(out, "NodePort 10.100.0.10 80:30080/TCP") {
+	if out := s.must("kube", "get", "svc"); !strings.Contains(out, "NodePort 10.100.0.1 80:30080/TCP") {
 		t.Errorf("services:\n%s", out)
 	}
 	if out := s.must("kube", "get", "nodes"); !strings.Contains(out, "InternalIP="+s.status().Nodes[0].Address.String()) {

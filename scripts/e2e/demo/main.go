@@ -76,6 +76,9 @@ func (o options) demo(ctx context.Context) (failed int, err error) {
 	if err := tables(ctx, world); err != nil {
 		return 0, err
 	}
+	if err := o.service(ctx, world); err != nil {
+		return 0, err
+	}
 	passed, failed := o.walkAll(ctx, world)
 	drops, err := lab.SourceCheckDrops(ctx)
 	if err != nil {
@@ -94,35 +97,6 @@ func (o options) demo(ctx context.Context) (failed int, err error) {
 }
 
 func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-
-// tables shows a pod's and a node's network in the words of `ip`.
-func tables(ctx context.Context, w *walks.World) error {
-	pod := w.N1.P2
-	say("\n--- inside pod %s, on the secondary ENI", pod.Name)
-	for _, args := range []string{"-brief addr show dev eth0", "route", "neigh show nud permanent"} {
-		out, err := pod.Exec(ctx, append([]string{"ip"}, strings.Fields(args)...)...)
-		if err != nil {
-			return err
-		}
-		show("ip "+args, out)
-	}
-	say("\n--- on node %s", w.N1.Node.Name)
-	for _, command := range []string{"ip route", "ip route show table 2", "ip rule", "iptables -t nat -S AWS-SNAT-CHAIN-0"} {
-		out, err := w.N1.Node.Exec(ctx, strings.Fields(command)...)
-		if err != nil {
-			return err
-		}
-		show(command, out)
-	}
-	return nil
-}
-
-func show(command, out string) {
-	say("$ %s", command)
-	for _, line := range strings.Split(strings.TrimRight(out, "\n"), "\n") {
-		say("  %s", strings.TrimRight(line, " "))
-	}
-}
 
 // walkAll prints a line for each walk, and below it what was not as it should be.
 func (o options) walkAll(ctx context.Context, world *walks.World) (passed, failed int) {
@@ -158,6 +132,7 @@ Everything is still up. To look around:
   %[1]s/vpcsim exec --name %[2]s n1 -- ip rule
   %[1]s/vpcsim exec --name %[2]s n1 -- ip netns exec n1-pod1 bash
   %[1]s/vpcsim exec --name %[2]s n1 -- curl -s 127.0.0.1:61678/metrics
+  %[1]s/vpcsim kube get services --name %[2]s
   %[1]s/vpcsim drops --name %[2]s
 To take it down:
   %[1]s/vpcsim down --name %[2]s`, bin, name)

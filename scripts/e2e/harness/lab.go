@@ -55,14 +55,15 @@ type Lab struct {
 	bins      Binaries
 	dir       string
 	nodes     map[string]*Node
-	marks     int  // see Programmed
-	serving   *Pod // the first pod that serves
+	marks     int    // see Programmed
+	nodePort  uint16 // the last one given to a service
+	serving   *Pod   // the first pod that serves
 }
 
 // Up raises a simulator from a topology in YAML; an empty one is the default
 // of two nodes. dir keeps logs and the runtime's cache.
 func Up(ctx context.Context, bins Binaries, name, dir, topology string) (*Lab, error) {
-	l := &Lab{Name: name, bins: bins, dir: dir, nodes: map[string]*Node{}}
+	l := &Lab{Name: name, bins: bins, dir: dir, nodes: map[string]*Node{}, nodePort: firstNodePort}
 	args := []string{"up", "--name", name}
 	if topology != "" {
 		file := filepath.Join(dir, "topology.yaml")

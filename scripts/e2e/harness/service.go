@@ -52,7 +52,7 @@ func (l *Lab) Serve(ctx context.Context, s Service) (Served, error) {
 		return Served{}, err
 	}
 	object := s.object()
-	if err := l.keepPort(ctx, s.Name, object); err != nil {
+	if err := l.givePorts(ctx, s.Name, object); err != nil {
 		return Served{}, err
 	}
 	applied, err := l.Control.Apply(ctx, object, s.slice(zones))
@@ -74,34 +74,38 @@ func (s Served) Remove(ctx context.Context) error {
 		s.lab.Control.DeleteObject(ctx, "EndpointSlice", "default", s.Name+"-1"), s.lab.Programmed(ctx))
 }
 
-// firstNodePort is the node port of the first service that has one; each gets
-// one port number for both protocols, which the API gives to those only who ask
-// for it.
-const firstNodePort = 30100
+// firstNodePort is before the node ports of services; the simulator gives
+// health checks theirs from 30000 on.
+const firstNodePort = 30999
 
-// keepPort chooses the node port of a service that has one.
-func (l *Lab) keepPort(ctx context.Context, name string, object control.Object) error {
-	if object["spec"].(map[string]any)["type"] == "ClusterIP" {
+// givePorts gives a service the node port that it has, or the next one: one
+// number for both protocols, which the API gives to those only who ask for it.
+// None is used again, or datagrams of an earlier flow would meet another
+// service.
+func (l *Lab) givePorts(ctx context.Context, name string, object control.Object) error {
+	spec := object["spec"].(map[string]any)
+	if spec["type"] == "ClusterIP" {
 		return nil
 	}
 	all, err := l.Control.Objects(ctx, "Service")
 	if err != nil {
 		return err
 	}
-	taken := map[uint16]bool{}
+	port := uint16(0)
 	for _, o := range all {
 		s, err := readServed(o)
 		if err != nil {
 			return err
 		}
-		taken[s.HealthPort] = true
-		taken[s.NodePort] = s.Name != name
+		if s.Name == name {
+			port = s.NodePort
+		}
 	}
-	port := uint16(firstNodePort)
-	for taken[port] {
-		port++
+	if port == 0 {
+		l.nodePort++
+		port = l.nodePort
 	}
-	for _, p := range object["spec"].(map[string]any)["ports"].([]any) {
+	for _, p := range spec["ports"].([]any) {
 		p.(map[string]any)["nodePort"] = port
 	}
 	return nil

@@ -23,7 +23,8 @@ func balancerWalks() []Walk {
 	}
 }
 
-// frontPort is where the load balancers listen.
+// frontPort is where the first load balancer listens. Each has a port of its
+// own: addresses are used again, and a flow of the one must not meet the next.
 const frontPort = 80
 
 // balancer describes a load balancer whose targets are all alike.
@@ -36,7 +37,7 @@ type balancer struct {
 	targets                []control.Target
 }
 
-func (b balancer) spec() control.LoadBalancer {
+func (b balancer) spec(port uint16) control.LoadBalancer {
 	out := control.LoadBalancer{Name: b.name, Type: b.kind, Scheme: "internet-facing", CrossZone: b.crossZone}
 	for _, proto := range b.protos {
 		group := control.TargetGroup{Name: strings.ToLower(proto), TargetType: b.targetType, Port: b.port, Targets: b.targets,
@@ -48,7 +49,7 @@ func (b balancer) spec() control.LoadBalancer {
 		group.HealthCheck.Timeout = control.Duration(time.Second)
 		group.HealthCheck.HealthyThreshold, group.HealthCheck.UnhealthyThreshold = 2, 2
 		out.TargetGroups = append(out.TargetGroups, group)
-		out.Listeners = append(out.Listeners, control.Listener{Protocol: proto, Port: frontPort, TargetGroup: group.Name})
+		out.Listeners = append(out.Listeners, control.Listener{Protocol: proto, Port: port, TargetGroup: group.Name})
 	}
 	return out
 }
@@ -56,7 +57,9 @@ func (b balancer) spec() control.LoadBalancer {
 // balance makes a load balancer and walks when its targets are as they must
 // be; healthy names those that must be healthy, all others must not be.
 func balance(ctx context.Context, w *World, b balancer, healthy func(control.TargetHealth) bool, do func(control.BalancerStatus) ([]Step, error)) (steps []Step, err error) {
-	status, err := w.Lab.Control.CreateBalancer(ctx, b.spec())
+	port := frontPort + w.fronts
+	w.fronts++
+	status, err := w.Lab.Control.CreateBalancer(ctx, b.spec(port))
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +106,14 @@ func addresses(pods ...*harness.Pod) (out []control.Target) {
 func nameOf(z control.BalancerZone) string { return "balancer in " + z.Zone }
 
 // at is where outside clients reach a balancer in a zone.
-func at(z control.BalancerZone) netip.AddrPort { return netip.AddrPortFrom(z.Public, frontPort) }
+func at(st control.BalancerStatus, z control.BalancerZone) netip.AddrPort {
+	return netip.AddrPortFrom(z.Public, st.Listeners[0].Port)
+}
 
 // inside is where clients of a peered VPC do.
-func inside(z control.BalancerZone) netip.AddrPort { return netip.AddrPortFrom(z.Address, frontPort) }
+func inside(st control.BalancerStatus, z control.BalancerZone) netip.AddrPort {
+	return netip.AddrPortFrom(z.Address, st.Listeners[0].Port)
+}
 
 // balancedInstances: the balancer's address of each zone leads to the node of
 // that zone, and both serve, though only one has endpoints and on neither a
@@ -120,8 +127,8 @@ func balancedInstances(ctx context.Context, w *World) ([]Step, error) {
 			for _, z := range st.Zones {
 				node := w.inZone(z.Zone)
 				all = append(all,
-					call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z) + " to " + node.Node.Name, pods: s.Pods, source: node.Primary},
-					call{from: abroadAt(w, "peer", peer), to: inside(z), name: nameOf(z) + " to " + node.Node.Name, pods: s.Pods, source: node.Primary})
+					call{from: abroadAt(w, "internet", internet), to: at(st, z), name: nameOf(z) + " to " + node.Node.Name, pods: s.Pods, source: node.Primary},
+					call{from: abroadAt(w, "peer", peer), to: inside(st, z), name: nameOf(z) + " to " + node.Node.Name, pods: s.Pods, source: node.Primary})
 			}
 			return calls(ctx, all...)
 		})
@@ -139,7 +146,7 @@ func balancedLocal(ctx context.Context, w *World) ([]Step, error) {
 		return balance(ctx, w, b, first, func(st control.BalancerStatus) ([]Step, error) {
 			var all []call
 			for _, z := range st.Zones {
-				all = append(all, call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z), pods: s.Pods})
+				all = append(all, call{from: abroadAt(w, "internet", internet), to: at(st, z), name: nameOf(z), pods: s.Pods})
 			}
 			steps, err := calls(ctx, all...)
 			return append(steps, healthCodes(ctx, w, served.HealthPort)...), err
@@ -171,7 +178,7 @@ func balancedPods(ctx context.Context, w *World) (steps []Step, err error) {
 		more, err := balance(ctx, w, b, everyTarget, func(st control.BalancerStatus) ([]Step, error) {
 			var all []call
 			for _, z := range st.Zones {
-				all = append(all, call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z), protos: []string{"tcp"},
+				all = append(all, call{from: abroadAt(w, "internet", internet), to: at(st, z), name: nameOf(z), protos: []string{"tcp"},
 					pods: []*harness.Pod{p}, count: Repeat, source: z.Address, by: w.N1, eni: link(p)})
 			}
 			return calls(ctx, all...)
@@ -192,8 +199,8 @@ func balancedPodsKept(ctx context.Context, w *World) (steps []Step, err error) {
 		more, err := balance(ctx, w, b, everyTarget, func(st control.BalancerStatus) ([]Step, error) {
 			z := st.Zones[0]
 			return calls(ctx,
-				call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z), pods: []*harness.Pod{p}, count: Repeat, by: w.N1, eni: link(p)},
-				call{from: abroadAt(w, "peer", peer), to: inside(z), name: nameOf(z), pods: []*harness.Pod{p}})
+				call{from: abroadAt(w, "internet", internet), to: at(st, z), name: nameOf(z), pods: []*harness.Pod{p}, count: Repeat, by: w.N1, eni: link(p)},
+				call{from: abroadAt(w, "peer", peer), to: inside(st, z), name: nameOf(z), pods: []*harness.Pod{p}})
 		})
 		if steps = append(steps, more...); err != nil {
 			return steps, err
@@ -208,7 +215,7 @@ func balancedHTTP(ctx context.Context, w *World) ([]Step, error) {
 	b := balancer{kind: "alb", name: "w22-ip", targetType: "ip", port: harness.Port, protos: []string{"HTTP"}, targets: addresses(pods...)}
 	steps, err := balance(ctx, w, b, everyTarget, func(st control.BalancerStatus) ([]Step, error) {
 		z := st.Zones[0]
-		return calls(ctx, call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z) + " to pods", protos: []string{"http"},
+		return calls(ctx, call{from: abroadAt(w, "internet", internet), to: at(st, z), name: nameOf(z) + " to pods", protos: []string{"http"},
 			pods: pods, source: z.Address})
 	})
 	if err != nil {
@@ -220,7 +227,7 @@ func balancedHTTP(ctx context.Context, w *World) ([]Step, error) {
 			targets: []control.Target{{Node: w.N1.Node.Name}}}
 		return balance(ctx, w, b, everyTarget, func(st control.BalancerStatus) ([]Step, error) {
 			z := st.Zones[0]
-			return calls(ctx, call{from: abroadAt(w, "internet", internet), to: at(z), name: nameOf(z) + " to node port", protos: []string{"http"},
+			return calls(ctx, call{from: abroadAt(w, "internet", internet), to: at(st, z), name: nameOf(z) + " to node port", protos: []string{"http"},
 				pods: s.Pods, some: true, source: w.N1.Primary}) // it keeps its connection to the node
 		})
 	})

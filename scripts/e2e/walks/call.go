@@ -137,6 +137,9 @@ func (c call) judge(answers []harness.Answer) (saw string, wrong []string) {
 		}
 	}
 	wrong = append(wrong, c.endpoints(counts)...)
+	if len(counts) == 0 {
+		return tally(fates), first(wrong)
+	}
 	return fmt.Sprintf("%s; source %s", c.shown(counts), tally(sources)), first(wrong)
 }
 

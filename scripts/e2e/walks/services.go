@@ -112,8 +112,9 @@ func moreWalks() []Walk {
 // vip is nobody's address: packets for it that leave a node are lost.
 var vip = netip.MustParseAddr("192.0.2.80")
 
-// balancerAddress: the source is translated to the node's; what leaves by a
-// secondary ENI, to an address of that.
+// balancerAddress: what comes from inside never leaves for the balancer. The
+// source is translated to the node's, or to that of the secondary ENI by which
+// it leaves; with policy Local a pod's is not. The node itself is no pod.
 func balancerAddress(ctx context.Context, w *World) (steps []Step, err error) {
 	inside := []client{pod(w.N1, w.N1.P1), pod(w.N1, w.N1.P2), process(w.N1)}
 	to := netip.AddrPortFrom(vip, harness.ServicePort)
@@ -129,8 +130,19 @@ func balancerAddress(ctx context.Context, w *World) (steps []Step, err error) {
 	if err != nil {
 		return steps, err
 	}
-	s.Ranges = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	s.Local = true
 	more, err := with(ctx, w, s, func(harness.Served) ([]Step, error) {
+		var all []call
+		for _, c := range inside {
+			all = append(all, call{from: c, to: to, name: "balancer's address, policy Local", pods: s.Pods})
+		}
+		return calls(ctx, all...)
+	})
+	if steps = append(steps, more...); err != nil {
+		return steps, err
+	}
+	s.Local, s.Ranges = false, []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	more, err = with(ctx, w, s, func(harness.Served) ([]Step, error) {
 		var all []call
 		for _, c := range inside {
 			all = append(all, call{from: c, to: to, name: "balancer's address, other range", fate: harness.Silence})

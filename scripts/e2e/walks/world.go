@@ -18,6 +18,7 @@ type World struct {
 	Lab    *harness.Lab
 	VPC    netip.Prefix
 	N1, N2 *Site
+	fronts uint16 // ports of load balancers so far
 }
 
 // Site is a node and four of its pods.

@@ -79,7 +79,7 @@ func TestLife(t *testing.T) {
 	made := a.must("POST", services, `{"metadata": {"name": "web", "labels": {"a": "b"}}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}}`)
 	spec := child(made, "spec")
 	want := map[string]any{
-		"type": "NodePort", "clusterIP": "10.100.0.10", "clusterIPs": []any{"10.100.0.10"}, "ipFamilies": []any{"IPv4"}, "ipFamilyPolicy": "SingleStack",
+		"type": "NodePort", "clusterIP": "10.100.0.1", "clusterIPs": []any{"10.100.0.1"}, "ipFamilies": []any{"IPv4"}, "ipFamilyPolicy": "SingleStack",
 		"sessionAffinity": "None", "internalTrafficPolicy": "Cluster", "externalTrafficPolicy": "Cluster",
 		"ports": []any{map[string]any{"port": 80.0, "targetPort": 80.0, "protocol": "TCP", "nodePort": 30000.0}},
 	}
@@ -89,7 +89,7 @@ func TestLife(t *testing.T) {
 	// An update without them keeps address and port; one of an old version fails.
 	body := `{"metadata": {"name": "web"%s}, "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}]}}`
 	updated := child(a.must("PUT", services+"/web", fmt.Sprintf(body, "")), "spec")
-	if updated["clusterIP"] != "10.100.0.10" || number(maps(updated, "ports")[0], "nodePort") != 30000 || number(updated, "healthCheckNodePort") != 30001 {
+	if updated["clusterIP"] != "10.100.0.1" || number(maps(updated, "ports")[0], "nodePort") != 30000 || number(updated, "healthCheckNodePort") != 30001 {
 		t.Errorf("updated %v", updated)
 	}
 	if status, out := a.do("PUT", services+"/web", "application/json", fmt.Sprintf(body, `, "resourceVersion": "1"`)); status != 409 || out["reason"] != "Conflict" {
@@ -105,9 +105,10 @@ func TestLife(t *testing.T) {
 	}
 	a.must("DELETE", services+"/web", "")
 	again := child(a.must("POST", services, `{"metadata": {"generateName": "x-"}, "spec": {"ports": [{"port": 80}]}}`), "spec")
-	if again["clusterIP"] != "10.100.0.10" {
-		t.Errorf("the address of a deleted service is not free: %v", again)
+	if again["clusterIP"] != "10.100.0.2" {
+		t.Errorf("the next service has %v", again)
 	}
+	a.must("POST", services, `{"metadata": {"name": "same"}, "spec": {"clusterIP": "10.100.0.1"}}`) // free again
 }
 
 func TestRefusals(t *testing.T) {

@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,26 +11,35 @@ import (
 // The ranges that addresses and node ports of services come from: EKS's
 // default one, one as EKS gives to IPv6 clusters, and Kubernetes's default one.
 var (
-	services4    = netip.MustParsePrefix("10.100.0.0/16")
-	services6    = netip.MustParsePrefix("fd30:1c53:5f8a::/108")
-	firstPort    = 30000
-	lastPort     = 32767
-	wantsPorts   = []string{"NodePort", "LoadBalancer"}
-	defaultRange = map[string]netip.Prefix{"IPv4": services4, "IPv6": services6}
+	services4  = netip.MustParsePrefix("10.100.0.0/16")
+	services6  = netip.MustParsePrefix("fd30:1c53:5f8a::/108")
+	firstPort  = 30000
+	lastPort   = 32767
+	wantsPorts = []string{"NodePort", "LoadBalancer"}
+	ranges     = map[string]netip.Prefix{"IPv4": services4, "IPv6": services6}
 )
 
-// claims are the addresses and node ports that services have.
+// claims are the addresses and node ports that services have. What is given
+// out goes round, so that what was freed is not soon another's: flows of the
+// old one may still be about.
 type claims struct {
 	owner map[string]string   // by claim: id of the service
 	of    map[string][]string // the other way round
+	last  map[string]netip.Addr
+	port  int // the last one given
 }
 
-func newClaims() claims { return claims{owner: map[string]string{}, of: map[string][]string{}} }
+func newClaims() *claims {
+	return &claims{
+		owner: map[string]string{}, of: map[string][]string{},
+		last: map[string]netip.Addr{"IPv4": services4.Addr(), "IPv6": services6.Addr()}, port: lastPort,
+	}
+}
 
 // complete gives a service the defaults that the API server gives, and the
 // addresses and ports that it lacks: those of its old state, or free ones.
 // Other objects with defaults get theirs.
-func (c claims) complete(o *object, content, old map[string]any) error {
+func (c *claims) complete(o *object, content, old map[string]any) error {
 	switch o.resource.Kind {
 	case "Service":
 		return c.service(o, content, old)
@@ -42,7 +52,7 @@ func (c claims) complete(o *object, content, old map[string]any) error {
 	return nil
 }
 
-func (c claims) service(o *object, content, old map[string]any) error {
+func (c *claims) service(o *object, content, old map[string]any) error {
 	spec := child(content, "spec")
 	preset(spec, "type", "ClusterIP")
 	preset(spec, "sessionAffinity", "None")
@@ -78,7 +88,7 @@ func (c claims) service(o *object, content, old map[string]any) error {
 }
 
 // addresses sets clusterIP and clusterIPs.
-func (c claims) addresses(o *object, spec, old map[string]any) error {
+func (c *claims) addresses(o *object, spec, old map[string]any) error {
 	for _, from := range []map[string]any{spec, old} {
 		if spec["clusterIP"] == nil && spec["clusterIPs"] == nil && from["clusterIPs"] != nil {
 			spec["clusterIPs"] = from["clusterIPs"]
@@ -94,7 +104,7 @@ func (c claims) addresses(o *object, spec, old map[string]any) error {
 			families = []string{"IPv4"}
 		}
 		for _, f := range families {
-			ip, err := c.freeAddress(defaultRange[f])
+			ip, err := c.freeAddress(f)
 			if err != nil {
 				return invalid(o.resource, o.name, "spec.ipFamilies: %s: %v", f, err)
 			}
@@ -125,14 +135,18 @@ func anys(texts []string) []any {
 	return out
 }
 
-// freeAddress is the first of a range that nobody has, from the tenth on.
-func (c claims) freeAddress(block netip.Prefix) (string, error) {
-	a := block.Addr()
-	for range 10 {
-		a = a.Next()
+// freeAddress is the next of a family's range that nobody has.
+func (c *claims) freeAddress(family string) (string, error) {
+	block, ok := ranges[family]
+	if !ok {
+		return "", errors.New("use IPv4 or IPv6")
 	}
-	for ; block.Contains(a); a = a.Next() {
+	for a, tried := c.last[family].Next(), 0; tried <= 1<<(block.Addr().BitLen()-block.Bits()); a, tried = a.Next(), tried+1 {
+		if !block.Contains(a) {
+			a = block.Addr().Next()
+		}
 		if c.owner[a.String()] == "" {
+			c.last[family] = a
 			return a.String(), nil
 		}
 	}
@@ -140,7 +154,7 @@ func (c claims) freeAddress(block netip.Prefix) (string, error) {
 }
 
 // ports sets node ports and the health-check port.
-func (c claims) ports(o *object, spec, old map[string]any) error {
+func (c *claims) ports(o *object, spec, old map[string]any) error {
 	taken := map[string]bool{} // by ports of this very service
 	if text(spec, "type") != "LoadBalancer" || spec["allocateLoadBalancerNodePorts"] != false {
 		for _, p := range maps(spec, "ports") {
@@ -164,7 +178,7 @@ func (c claims) ports(o *object, spec, old map[string]any) error {
 }
 
 // portOf is the node port that this port had, or a free one.
-func (c claims) portOf(port, old map[string]any, taken map[string]bool) int {
+func (c *claims) portOf(port, old map[string]any, taken map[string]bool) int {
 	for _, p := range maps(old, "ports") {
 		if number(p, "port") == number(port, "port") && text(p, "protocol") == text(port, "protocol") && number(p, "nodePort") != 0 {
 			return number(p, "nodePort")
@@ -173,16 +187,20 @@ func (c claims) portOf(port, old map[string]any, taken map[string]bool) int {
 	return c.freePort(taken)
 }
 
-func (c claims) freePort(taken map[string]bool) int {
-	for n := firstPort; n <= lastPort; n++ {
-		if name := portClaim(n); c.owner[name] == "" && !taken[name] {
-			return n
+// freePort is the next node port that nobody has, 0 if all are taken.
+func (c *claims) freePort(taken map[string]bool) int {
+	for range lastPort - firstPort + 1 {
+		if c.port++; c.port > lastPort {
+			c.port = firstPort
+		}
+		if name := portClaim(c.port); c.owner[name] == "" && !taken[name] {
+			return c.port
 		}
 	}
 	return 0
 }
 
-func (c claims) take(o *object, field string, n int, taken map[string]bool) error {
+func (c *claims) take(o *object, field string, n int, taken map[string]bool) error {
 	name := portClaim(n)
 	if owner := c.owner[name]; owner != "" && owner != o.id() {
 		return invalid(o.resource, o.name, "spec.%s: Invalid value: %d: provided port is already allocated (by %s)", field, n, owner)
@@ -194,7 +212,7 @@ func (c claims) take(o *object, field string, n int, taken map[string]bool) erro
 func portClaim(n int) string { return fmt.Sprintf("port %d", n) }
 
 // release frees what a service has.
-func (c claims) release(o *object) {
+func (c *claims) release(o *object) {
 	for _, claim := range c.of[o.id()] {
 		delete(c.owner, claim)
 	}
@@ -202,7 +220,7 @@ func (c claims) release(o *object) {
 }
 
 // move makes the claims of a service those of its new state.
-func (c claims) move(o *object, content map[string]any) {
+func (c *claims) move(o *object, content map[string]any) {
 	c.release(o)
 	spec := child(content, "spec")
 	all := slices.DeleteFunc(texts(spec, "clusterIPs"), func(ip string) bool { return ip == "None" })

@@ -46,7 +46,7 @@ type store struct {
 	history []event                         // the youngest last; versions grow by one
 	limit   int                             // of the history
 	changed chan struct{}                   // closed by the next change
-	claims  claims
+	claims  *claims
 }
 
 func newStore() *store {
