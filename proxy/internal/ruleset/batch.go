@@ -21,6 +21,8 @@ type Batch struct {
 	gone  []chainKey
 	ports []*entry // whose chains are in it
 	whole bool     // nothing is missing after it
+
+	hostPorts bool // there are any, if common chains are in it
 }
 
 // Batch returns the difference between what is held and what is wanted. With no
@@ -61,6 +63,10 @@ func (l *Ledger) Done(b Batch) {
 		e.pending = nil
 	}
 	if b.whole {
+		if l.common {
+			l.hostPorts = b.hostPorts
+		}
+		l.settled, l.edited = true, map[string][]string{}
 		l.dirty, l.stale, l.jumps, l.common = map[*entry]bool{}, map[string]bool{}, nil, false
 	}
 }
@@ -69,6 +75,7 @@ func (l *Ledger) Done(b Batch) {
 // returned: each transaction before the one that failed. Chains are written
 // again; which jumps are missing must be read anew.
 func (l *Ledger) Failed(b Batch, now Held) {
+	l.settled = false
 	for key := range b.held {
 		l.held[key] = unknown
 	}
@@ -126,40 +133,46 @@ func (b *Batch) commons(l *Ledger, table string) {
 	if !l.common {
 		return
 	}
-	hostPorts := slices.ContainsFunc(l.order, func(e *entry) bool { return e.common[hostPortsCommon] != "" })
-	var changed []Chain
-	texts := map[string]string{}
+	b.hostPorts = slices.ContainsFunc(l.order, func(e *entry) bool { return e.common[hostPortsCommon] != "" })
+	var p *part
 	for i, c := range commons() {
 		if c.table != table {
 			continue
 		}
-		if i == hostPortsCommon && !hostPorts {
-			if _, there := l.held[chainKey{table, c.name}]; there {
-				l.stale[c.name] = true
-			}
+		if i == hostPortsCommon && !b.hostPorts {
+			l.stale[c.name] = true
 			continue
 		}
-		var text strings.Builder
-		for _, e := range l.order {
-			text.WriteString(e.common[i])
+		text := l.commonText(i, c, b.hostPorts)
+		if l.holds(table, c.name, text) {
+			continue
 		}
-		if c.tail != nil {
-			writeRules(&text, c.name, c.tail(l.settings, hostPorts))
+		if p == nil {
+			p = b.part(table)
 		}
-		if !l.holds(table, c.name, text.String()) {
-			changed = append(changed, Chain{Name: c.name})
-			texts[c.name] = text.String()
+		if lines, ok := l.edits(i); ok && b.hostPorts == l.hostPorts {
+			p.rules = append(p.rules, lines...)
+			b.held[chainKey{table, c.name}] = l.sum(c.name, text)
+			b.Chains++
+			continue
 		}
-	}
-	if len(changed) > 0 {
-		p := b.part(table)
-		for _, c := range changed {
-			b.put(l, p, c.Name, texts[c.Name])
-		}
+		b.put(l, p, c.name, text)
 	}
 	if table == "filter" {
 		b.write(l, table, l.settings.constant(table)...)
 	}
+}
+
+// commonText is the i-th common chain.
+func (l *Ledger) commonText(i int, c common, hostPorts bool) string {
+	var text strings.Builder
+	for _, e := range l.order {
+		text.WriteString(e.common[i])
+	}
+	if c.tail != nil {
+		writeRules(&text, c.name, c.tail(l.settings, hostPorts))
+	}
+	return text.String()
 }
 
 // drop deletes chains that no service-port has; those that lead to others go

@@ -27,6 +27,12 @@ type Ledger struct {
 	dirty  map[*entry]bool
 	stale  map[string]bool // chains that no service-port has
 	common bool            // common chains are to be written, too
+
+	// settled says that the kernel had all after the last batch; edited are
+	// the texts that service-ports had then in common chains, by id, if they
+	// have others now.
+	settled, hostPorts bool
+	edited             map[string][]string
 }
 
 // entry is what a service-port has.
@@ -53,6 +59,7 @@ func NewLedger(s Settings, have Held) *Ledger {
 		dirty:    map[*entry]bool{},
 		stale:    map[string]bool{},
 		common:   true,
+		edited:   map[string][]string{},
 	}
 	for key := range have.sums {
 		if key.table == "nat" && ofService(key.name) {
@@ -154,6 +161,9 @@ func (l *Ledger) give(e *entry, want ServiceRules) {
 	e.common = want.commonTexts()
 	moved := strings.Join(before, "") != strings.Join(e.common, "")
 	l.common = l.common || moved
+	if _, noted := l.edited[e.id]; moved && l.settled && !noted {
+		l.edited[e.id] = before
+	}
 	if l.dirty[e] = true; !moved && len(e.pending) == 0 {
 		delete(l.dirty, e)
 	}
