@@ -91,7 +91,7 @@ func (h *holder) chain(table, name string) error {
 func (h *holder) rule(table, chain string, text []byte) error {
 	key := chainKey{table, chain}
 	if sum, ok := h.sums[key]; ok {
-		h.sums[key] = addLine(h.seed, sum, text)
+		h.sums[key] = addRule(sum, maphash.Bytes(h.seed, text))
 		return nil
 	}
 	if b, ok := h.base[key]; ok {
@@ -105,8 +105,8 @@ func (h *holder) rule(table, chain string, text []byte) error {
 	return nil
 }
 
-// addLine adds a rule's text to the hash of a chain; 0 is the empty chain's.
-func addLine[text string | []byte](seed maphash.Seed, sum uint64, line text) uint64 {
+// addRule adds a rule's hash to that of its chain; the empty chain's is 0.
+func addRule(chain, rule uint64) uint64 {
 	const prime = 1099511628211 // of FNV-1a, so that order counts
-	return (sum+1)*prime ^ maphash.String(seed, string(line))
+	return (chain+1)*prime ^ rule
 }

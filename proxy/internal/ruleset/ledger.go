@@ -199,10 +199,9 @@ func (l *Ledger) holds(table, chain, text string) bool {
 // sum hashes what chainText made, as the kernel's own text is hashed.
 func (l *Ledger) sum(chain, text string) uint64 {
 	sum := uint64(0)
-	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
-		if rule, ok := strings.CutPrefix(line, "-A "+chain+" "); ok {
-			sum = addLine(l.seed, sum, rule)
-		}
+	prefix := len("-A ") + len(chain) + len(" ")
+	for line := range strings.Lines(text) {
+		sum = addRule(sum, maphash.String(l.seed, line[prefix:len(line)-1]))
 	}
 	return sum
 }

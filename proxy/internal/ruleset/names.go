@@ -47,5 +47,5 @@ func namesOf(n service.PortName, hash func(string) string) chainNames {
 
 func hash(s string) string {
 	sum := sha256.Sum256([]byte(s))
-	return base32.StdEncoding.EncodeToString(sum[:])[:16]
+	return base32.StdEncoding.EncodeToString(sum[:10])
 }

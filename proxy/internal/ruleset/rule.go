@@ -85,47 +85,60 @@ func (l Local) String() string { return strings.TrimSpace(localText[l]) }
 // String is the rule as iptables-save writes it after the chain's name.
 func (r Rule) String() string {
 	var b strings.Builder
-	block := func(option string, is, not netip.Prefix) {
-		if is.IsValid() && is.Bits() > 0 {
-			b.WriteString(option + is.String())
-		} else if not.IsValid() {
-			b.WriteString(" !" + option + not.String())
-		}
-	}
-	link := func(option, is, not string) {
-		if is != "" {
-			b.WriteString(option + is)
-		} else if not != "" {
-			b.WriteString(" !" + option + not)
-		}
-	}
-	block(" -s ", r.Src, r.Not.Src)
+	r.write(&b)
+	return b.String()[1:]
+}
+
+// write is String with a leading space.
+func (r Rule) write(b *strings.Builder) {
+	writeBlock(b, "-s", r.Src, r.Not.Src)
 	if r.Share.Of > 0 {
-		b.WriteString(" -s " + r.Share.String())
+		writeOption(b, "-s", r.Share.String(), "")
 	}
-	block(" -d ", r.Dst, r.Not.Dst)
-	link(" -i ", r.In, r.Not.In)
-	link(" -o ", "", r.Not.Out)
-	if r.To.Protocol != "" {
-		b.WriteString(" -p " + r.To.Protocol)
-	}
+	writeBlock(b, "-d", r.Dst, r.Not.Dst)
+	writeOption(b, "-i", r.In, r.Not.In)
+	writeOption(b, "-o", "", r.Not.Out)
+	writeOption(b, "-p", r.To.Protocol, "")
 	if r.Comment != "" {
-		b.WriteString(" -m comment --comment " + quoteComment(r.Comment))
+		writeOption(b, "-m comment --comment", quoteComment(r.Comment), "")
 	}
 	b.WriteString(localText[r.Local])
 	if r.Match != nil {
-		b.WriteString(" " + r.Match.String())
+		b.WriteByte(' ')
+		b.WriteString(r.Match.String())
 	}
-	if r.To.Protocol != "" {
-		b.WriteString(" -m " + r.To.Protocol)
-	}
+	writeOption(b, "-m", r.To.Protocol, "")
 	if r.To.Number != 0 {
-		b.WriteString(" --dport " + strconv.Itoa(int(r.To.Number)))
+		writeOption(b, "--dport", strconv.Itoa(int(r.To.Number)), "")
 	}
 	if r.Target != nil {
-		b.WriteString(" -j " + r.Target.String())
+		writeOption(b, "-j", r.Target.String(), "")
 	}
-	return b.String()[1:]
+}
+
+// writeOption writes an option that must, or must not, be something.
+func writeOption(b *strings.Builder, option, is, not string) {
+	switch {
+	case is != "":
+		b.WriteByte(' ')
+	case not != "":
+		b.WriteString(" ! ")
+		is = not
+	default:
+		return
+	}
+	b.WriteString(option)
+	b.WriteByte(' ')
+	b.WriteString(is)
+}
+
+func writeBlock(b *strings.Builder, option string, is, not netip.Prefix) {
+	switch {
+	case is.IsValid() && is.Bits() > 0:
+		writeOption(b, option, is.String(), "")
+	case not.IsValid():
+		writeOption(b, option, "", not.String())
+	}
 }
 
 // Ruleset is what we want in the kernel.
@@ -175,6 +188,9 @@ func (rs Ruleset) String() string {
 
 func writeRules(b *strings.Builder, chain string, rules []Rule) {
 	for _, r := range rules {
-		fmt.Fprintf(b, "-A %s %s\n", chain, r)
+		b.WriteString("-A ")
+		b.WriteString(chain)
+		r.write(b)
+		b.WriteByte('\n')
 	}
 }
