@@ -10,7 +10,7 @@ import (
 // TestWalks sends packets along every walk, with services in each mode; the
 // fabric must not have dropped one of them.
 func TestWalks(t *testing.T) {
-	for _, mode := range []string{"iptables", "nftables"} {
+	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			walkAll(t, mode)

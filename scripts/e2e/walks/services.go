@@ -116,40 +116,40 @@ var vip = netip.MustParseAddr("192.0.2.80")
 // source is translated to the node's, or to that of the secondary ENI by which
 // it leaves; with policy Local a pod's is not. The node itself is no pod.
 func balancerAddress(ctx context.Context, w *World) (steps []Step, err error) {
-	inside := []client{pod(w.N1, w.N1.P1), pod(w.N1, w.N1.P2), process(w.N1)}
-	to := netip.AddrPortFrom(vip, harness.ServicePort)
-	s := spread(w, "w23")
-	s.Type, s.Ingress, s.Ranges = "LoadBalancer", []netip.Addr{vip}, []netip.Prefix{w.VPC}
-	steps, err = with(ctx, w, s, func(harness.Served) ([]Step, error) {
-		var all []call
-		for _, c := range inside {
-			all = append(all, call{from: c, to: to, name: "balancer's address", pods: s.Pods, source: w.N1.Primary, or: w.N1.Secondary})
+	address := vip
+	for _, c := range []struct {
+		name       string
+		local      bool
+		from       netip.Prefix
+		fate       harness.Fate
+		translated bool
+	}{
+		{"balancer's address", false, w.VPC, harness.Answered, true},
+		{"balancer's address, policy Local", true, w.VPC, harness.Answered, false},
+		{"balancer's address, other range", false, netip.MustParsePrefix("203.0.113.0/24"), harness.Silence, false},
+	} {
+		s := spread(w, "w23")
+		s.Type, s.Local, s.Ingress, s.Ranges = "LoadBalancer", c.local, []netip.Addr{address}, []netip.Prefix{c.from}
+		more, err := with(ctx, w, s, func(harness.Served) ([]Step, error) {
+			var all []call
+			for _, from := range []client{pod(w.N1, w.N1.P1), pod(w.N1, w.N1.P2), process(w.N1)} {
+				one := call{from: from, to: netip.AddrPortFrom(address, harness.ServicePort), name: c.name, fate: c.fate}
+				if c.fate == harness.Answered {
+					one.pods = s.Pods
+				}
+				if c.translated {
+					one.source, one.or = w.N1.Primary, w.N1.Secondary
+				}
+				all = append(all, one)
+			}
+			return calls(ctx, all...)
+		})
+		if steps = append(steps, more...); err != nil {
+			return steps, err
 		}
-		return calls(ctx, all...)
-	})
-	if err != nil {
-		return steps, err
+		address = address.Next()
 	}
-	s.Local = true
-	more, err := with(ctx, w, s, func(harness.Served) ([]Step, error) {
-		var all []call
-		for _, c := range inside {
-			all = append(all, call{from: c, to: to, name: "balancer's address, policy Local", pods: s.Pods})
-		}
-		return calls(ctx, all...)
-	})
-	if steps = append(steps, more...); err != nil {
-		return steps, err
-	}
-	s.Local, s.Ranges = false, []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
-	more, err = with(ctx, w, s, func(harness.Served) ([]Step, error) {
-		var all []call
-		for _, c := range inside {
-			all = append(all, call{from: c, to: to, name: "balancer's address, other range", fate: harness.Silence})
-		}
-		return calls(ctx, all...)
-	})
-	return append(steps, more...), err
+	return steps, nil
 }
 
 func noEndpoints(ctx context.Context, w *World) (steps []Step, err error) {

@@ -156,6 +156,8 @@ func TestParseRefuses(t *testing.T) {
 		{"status", "{action: CreateTags, effect: {error: {status: 200}}}", "effect.error.status 200"},
 		{"empty error", "{action: CreateTags, effect: {error: {}}}", "set code"},
 		{"outage of EC2", "{action: CreateTags, effect: {imdsOutage: true}}", "effect.imdsOutage"},
+		{"EC2 is not away", "{action: CreateTags, effect: {away: true}}", "effect.away"},
+		{"code alone", "{action: Kubernetes/list/services, effect: {error: {code: Gone}}}", "set status"},
 		{"device of a tag", "{action: CreateTags, effect: {deviceNever: true}}", "effect.deviceDelay or deviceNever"},
 		{"device without device", "{action: device, effect: {reset: true}}", "set deviceDelay or deviceNever"},
 		{"second of a list", "- {action: CreateTags, effect: {reset: true}}\n- {action: Nope}", "fault rule 2"},
