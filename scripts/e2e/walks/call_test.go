@@ -11,8 +11,8 @@ import (
 
 var (
 	self = netip.MustParseAddr("10.0.0.9")
-	a      = &harness.Pod{Name: "a", IP: netip.MustParseAddr("10.0.0.1")}
-	b      = &harness.Pod{Name: "b", IP: netip.MustParseAddr("10.0.0.2")}
+	a    = &harness.Pod{Name: "a", IP: netip.MustParseAddr("10.0.0.1")}
+	b    = &harness.Pod{Name: "b", IP: netip.MustParseAddr("10.0.0.2")}
 )
 
 func answer(p *harness.Pod, source netip.Addr) harness.Answer {
