@@ -47,7 +47,7 @@ func (s *Services) sift(ctx context.Context, ports []service.PortName) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	err := s.write(ctx, s.ledger.Probe(ports, s.limit()))
+	err := s.write(ctx, s.ledger.Probe(ports, s.backend.limit()))
 	switch {
 	case err == nil:
 		return nil

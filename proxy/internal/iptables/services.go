@@ -92,13 +92,13 @@ func (s *Services) Set(k service.Key, ports []service.ServicePort) {
 // error the next one must be of a new Services; if it is a Refused, all others
 // were written, and this one goes on.
 func (s *Services) Sync(ctx context.Context) (chains int, err error) {
-	batch := s.ledger.Batch(s.limit())
+	batch := s.ledger.Batch(s.backend.limit())
 	err = s.write(ctx, batch)
 	if rejected(err) {
 		if sifted := s.sift(ctx, batch.Ports()); sifted != nil {
 			return 0, sifted
 		}
-		batch = s.ledger.Batch(s.limit())
+		batch = s.ledger.Batch(s.backend.limit())
 		err = s.write(ctx, batch)
 	}
 	if err != nil {
@@ -114,8 +114,8 @@ func (s *Services) Sync(ctx context.Context) (chains int, err error) {
 // its searching through them costs more than another transaction.
 const nftChains = 256
 
-func (s *Services) limit() int {
-	if s.backend.variant == NFT {
+func (b *Backend) limit() int {
+	if b.variant == NFT {
 		return nftChains
 	}
 	return 0

@@ -1,0 +1,68 @@
+package iptables
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// others is what a node has besides services, one chain of it leading to one of
+// theirs.
+const others = `*mangle
+:KUBE-KUBELET-CANARY - [0:0]
+:KUBE-IPTABLES-HINT - [0:0]
+COMMIT
+*filter
+:KUBE-FIREWALL - [0:0]
+:MINE - [0:0]
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -j MINE
+-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP
+COMMIT
+*nat
+:KUBE-MARK-MASQ - [0:0]
+:KUBE-KUBELET-CANARY - [0:0]
+:MINE - [0:0]
+-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
+-A POSTROUTING -j MINE
+-A MINE -m mark --mark 0x1/0x1 -j KUBE-MARK-MASQ
+-A MINE -j RETURN
+COMMIT
+`
+
+// TestRemoveServices wants a node without services as it was before them, and
+// packets refused where they were served.
+func TestRemoveServices(t *testing.T) {
+	eachLab(t, func(t *testing.T, l *lab) {
+		l.node.Feed(others, l.backend.program+"-restore", "--noflush")
+		before := ruleText(l.node.Run(l.backend.program + "-save"))
+		l.reopen()
+		l.put("012", l.balanced)
+		remove := func() (n int) {
+			t.Helper()
+			l.node.Do(func() {
+				var err error
+				if n, err = l.backend.RemoveServices(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			})
+			return n
+		}
+		if n := remove(); n == 0 {
+			t.Error("nothing removed")
+		}
+		saved := l.node.Run(l.backend.program + "-save")
+		if diff := cmp.Diff(sorted(before), sorted(ruleText(saved))); diff != "" {
+			t.Errorf("rules (-before +after):\n%s", diff)
+		}
+		for _, chain := range []string{"KUBE-SVC-", "KUBE-SEP-", "KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-FORWARD"} {
+			if strings.Contains(saved, chain) {
+				t.Errorf("%s is left over:\n%s", chain, saved)
+			}
+		}
+		if n := remove(); n != 0 {
+			t.Errorf("%d chains removed twice", n)
+		}
+	})
+}

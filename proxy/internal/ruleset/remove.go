@@ -1,0 +1,61 @@
+package ruleset
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// kubelets are chains that begin with KUBE- and are kubelet's.
+var kubelets = []string{"KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT", kubeFirewall}
+
+// Removal deletes all chains of services, kube-proxy's too, and the rules that
+// lead to them. It leaves what kubelet has, and chains that others lead to from
+// chains of their own. The limit is that of Batch.
+func Removal(have Saved, limit int) Batch {
+	b := Batch{limit: limit}
+	for _, t := range have {
+		var names []string
+		kept := func(c SavedChain) bool {
+			return !strings.HasPrefix(c.Name, "KUBE-") || slices.Contains(kubelets, c.Name)
+		}
+		wanted := map[string]bool{} // by others
+		for _, c := range t.Chains {
+			if kept(c) && !builtIn(c.Name) {
+				for _, r := range c.Rules {
+					wanted[r.jump()] = true
+				}
+			}
+		}
+		for _, c := range t.Chains {
+			if !kept(c) && !wanted[c.Name] {
+				names = append(names, c.Name)
+			}
+		}
+		if len(names) == 0 {
+			continue
+		}
+		p := b.part(t.Name)
+		for _, c := range t.Chains {
+			if !builtIn(c.Name) {
+				continue
+			}
+			for _, r := range c.Rules {
+				if to := r.jump(); slices.Contains(names, to) {
+					p.rules = append(p.rules, "-D "+c.Name+" "+r.String()+"\n")
+				}
+			}
+		}
+		slices.SortFunc(names, func(a, c string) int { return cmp.Or(cmp.Compare(rank(a), rank(c)), cmp.Compare(a, c)) })
+		for _, name := range names {
+			p := b.part(t.Name)
+			p.chains, p.drops = append(p.chains, name), append(p.drops, name)
+			b.Chains++
+		}
+	}
+	return b
+}
+
+func builtIn(chain string) bool {
+	return slices.Contains([]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}, chain)
+}
