@@ -23,6 +23,7 @@ type Backend struct {
 
 	listTotal string // file
 	counters  counters
+	own       own
 }
 
 // Open finds the programs of a variant, for IPv4 or IPv6. It changes nothing.
@@ -63,6 +64,7 @@ func (b *Backend) Observe(ctx context.Context) (saved ruleset.Saved, err error) 
 // table are one transaction.
 func (b *Backend) Apply(ctx context.Context, changes []ruleset.Change) (int, error) {
 	done := 0
+	b.own.unsure = b.own.unsure || len(changes) > 0
 	for done < len(changes) {
 		c, n := changes[done], 1
 		var err error

@@ -22,5 +22,6 @@ func (b *Backend) RemoveServices(ctx context.Context) (int, error) {
 	if err := b.counters.write(ctx, func() error { return b.feed(ctx, removal.Input()) }); err != nil {
 		return 0, fmt.Errorf("removing %d chains of services: %w", removal.Chains, err)
 	}
+	b.own.unsure = true
 	return removal.Chains, nil
 }

@@ -130,8 +130,10 @@ func (s *Services) write(ctx context.Context, batch ruleset.Batch) error {
 				return errors.Join(err, readErr)
 			}
 			s.ledger.Failed(batch, now)
+			s.backend.own.unsure = true
 			return err
 		}
+		s.backend.own.add(batch)
 	}
 	s.ledger.Done(batch)
 	return nil

@@ -17,7 +17,7 @@ type Batch struct {
 
 	limit int
 	parts []*part
-	held  map[chainKey]uint64
+	held  map[chainKey]content
 	gone  []chainKey
 	ports []*entry // whose chains are in it
 	whole bool     // nothing is missing after it
@@ -30,7 +30,7 @@ type Batch struct {
 // with others up to about that many chains, and all of them come before the
 // chains that lead to them.
 func (l *Ledger) Batch(limit int) Batch {
-	b := Batch{limit: limit, held: map[chainKey]uint64{}, whole: true}
+	b := Batch{limit: limit, held: map[chainKey]content{}, whole: true}
 	b.commons(l, "filter")
 	b.jumps(l, "filter")
 	if l.common {
@@ -100,8 +100,21 @@ func (b *Batch) part(table string) *part {
 // put makes a chain have these rules.
 func (b *Batch) put(l *Ledger, p *part, name, text string) {
 	p.chains, p.rules = append(p.chains, name), append(p.rules, text)
-	b.held[chainKey{p.table, name}] = l.sum(name, text)
+	b.hold(l, p, name, text)
+}
+
+// hold notes what a chain will hold.
+func (b *Batch) hold(l *Ledger, p *part, name, text string) {
+	key := chainKey{p.table, name}
+	now := l.content(name, text)
+	b.held[key] = now
 	b.Chains++
+	p.entries += now.rules
+	if held, there := l.held[key]; !there {
+		p.entries += chainEntries
+	} else if p.entries -= held.rules; held == unknown {
+		p.unsure = true
+	}
 }
 
 // write makes chains have these rules, where the kernel holds others.
@@ -152,8 +165,7 @@ func (b *Batch) commons(l *Ledger, table string) {
 		}
 		if lines, ok := l.edits(i); ok && b.hostPorts == l.hostPorts {
 			p.rules = append(p.rules, lines...)
-			b.held[chainKey{table, c.name}] = l.sum(c.name, text)
-			b.Chains++
+			b.hold(l, p, c.name, text)
 			continue
 		}
 		b.put(l, p, c.name, text)
@@ -183,8 +195,10 @@ func (b *Batch) drop(l *Ledger) {
 	})
 	for _, name := range names {
 		key := chainKey{"nat", name}
-		if _, there := l.held[key]; there {
+		if held, there := l.held[key]; there {
 			p := b.part("nat")
+			p.entries -= chainEntries + held.rules
+			p.unsure = p.unsure || held == unknown
 			p.chains, p.drops = append(p.chains, name), append(p.drops, name)
 			b.gone = append(b.gone, key)
 			b.Chains++
@@ -198,6 +212,7 @@ func (b *Batch) jumps(l *Ledger, table string) {
 		if j.table == table {
 			p := b.part(table)
 			p.rules = append(p.rules, "-I "+j.name+" "+strconv.Itoa(j.at)+" "+j.line.String()+"\n")
+			p.entries++
 		}
 	}
 }

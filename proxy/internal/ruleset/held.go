@@ -13,12 +13,18 @@ import (
 // the chain is written again, which does no harm.
 type Held struct {
 	seed  maphash.Seed
-	sums  map[chainKey]uint64
+	sums  map[chainKey]content
 	jumps []jump // missing
 }
 
-// unknown is the hash of a chain that may be there.
-const unknown = ^uint64(0)
+// content is what a chain holds: a hash and the number of its rules.
+type content struct {
+	sum   uint64
+	rules int
+}
+
+// unknown is a chain that may be there.
+var unknown = content{^uint64(0), -1}
 
 // jump is a rule that leads from a built-in chain to one of services.
 type jump struct {
@@ -32,7 +38,7 @@ type chainKey struct{ table, name string }
 // Hold reads the output of iptables-save as it comes. The settings must be
 // valid.
 func Hold(r io.Reader, s Settings) (Held, error) {
-	h := holder{Held: Held{seed: maphash.MakeSeed(), sums: map[chainKey]uint64{}}, base: map[chainKey]*built{}}
+	h := holder{Held: Held{seed: maphash.MakeSeed(), sums: map[chainKey]content{}}, base: map[chainKey]*built{}}
 	want := Services(s, nil)
 	for _, t := range want {
 		for _, b := range t.Base {
@@ -83,15 +89,15 @@ func (b *built) missing(chain chainKey, want []Rule) []jump {
 
 func (h *holder) chain(table, name string) error {
 	if strings.HasPrefix(name, "KUBE-") && (table == "nat" || table == "filter") {
-		h.sums[chainKey{table, name}] = 0
+		h.sums[chainKey{table, name}] = content{}
 	}
 	return nil
 }
 
 func (h *holder) rule(table, chain string, text []byte) error {
 	key := chainKey{table, chain}
-	if sum, ok := h.sums[key]; ok {
-		h.sums[key] = addRule(sum, maphash.Bytes(h.seed, text))
+	if c, ok := h.sums[key]; ok {
+		h.sums[key] = c.add(maphash.Bytes(h.seed, text))
 		return nil
 	}
 	if b, ok := h.base[key]; ok {
@@ -105,8 +111,8 @@ func (h *holder) rule(table, chain string, text []byte) error {
 	return nil
 }
 
-// addRule adds a rule's hash to that of its chain; the empty chain's is 0.
-func addRule(chain, rule uint64) uint64 {
+// add adds a rule, by its hash.
+func (c content) add(rule uint64) content {
 	const prime = 1099511628211 // of FNV-1a, so that order counts
-	return (chain+1)*prime ^ rule
+	return content{(c.sum+1)*prime ^ rule, c.rules + 1}
 }

@@ -11,6 +11,28 @@ type part struct {
 	chains []string // to be made, or emptied
 	rules  []string // one or more lines each
 	drops  []string // to be deleted, of chains
+
+	// entries is how many more entries a table of legacy has after it; unsure,
+	// that this cannot be known.
+	entries int
+	unsure  bool
+}
+
+// chainEntries is what a chain takes besides its rules: its name and its end.
+const chainEntries = 2
+
+// Transactions is how many it is.
+func (b Batch) Transactions() int { return len(b.parts) }
+
+// Entries is how many more entries each table of legacy has after it. It says
+// false if that cannot be known.
+func (b Batch) Entries() (map[string]int, bool) {
+	entries, sure := map[string]int{}, true
+	for _, p := range b.parts {
+		entries[p.table] += p.entries
+		sure = sure && !p.unsure
+	}
+	return entries, sure
 }
 
 // Empty says that there is nothing to do.

@@ -20,7 +20,7 @@ type Ledger struct {
 	hash     func(string) string // of names
 	ports    map[service.PortName]*entry
 	order    []*entry // by name
-	held     map[chainKey]uint64
+	held     map[chainKey]content
 	owners   map[string]*entry // of service-ports' own chains, by name
 	jumps    []jump            // missing
 
@@ -193,15 +193,15 @@ func chainText(c Chain) string {
 // holds says whether the kernel has a chain with these rules.
 func (l *Ledger) holds(table, chain, text string) bool {
 	held, there := l.held[chainKey{table, chain}]
-	return there && held == l.sum(chain, text)
+	return there && held == l.content(chain, text)
 }
 
-// sum hashes what chainText made, as the kernel's own text is hashed.
-func (l *Ledger) sum(chain, text string) uint64 {
-	sum := uint64(0)
+// content is that of what chainText made, as of the kernel's own text.
+func (l *Ledger) content(chain, text string) content {
+	var c content
 	prefix := len("-A ") + len(chain) + len(" ")
 	for line := range strings.Lines(text) {
-		sum = addRule(sum, maphash.String(l.seed, line[prefix:len(line)-1]))
+		c = c.add(maphash.String(l.seed, line[prefix:len(line)-1]))
 	}
-	return sum
+	return c
 }

@@ -14,7 +14,7 @@ const probeChain = "KUBE-PROBE"
 // and tries their rules in common chains at a place of no effect. If the kernel
 // refuses that, one of these is at fault.
 func (l *Ledger) Probe(names []service.PortName, limit int) Batch {
-	b := Batch{limit: limit, held: map[chainKey]uint64{}}
+	b := Batch{limit: limit, held: map[chainKey]content{}}
 	b.write(l, "nat", l.settings.constant("nat")...)
 	// What common rules lead to within a table need not be full.
 	for _, name := range []string{kubeNodePorts, kubeHostPorts} {
@@ -30,7 +30,7 @@ func (l *Ledger) Probe(names []service.PortName, limit int) Batch {
 	}
 	b.own(l, ports)
 	for i, c := range commons() {
-		p := &part{table: c.table, chains: []string{probeChain}}
+		p := &part{table: c.table, chains: []string{probeChain}, unsure: true}
 		for _, e := range ports {
 			p.rules = append(p.rules, strings.ReplaceAll(e.common[i], "-A "+c.name+" ", "-A "+probeChain+" "))
 		}

@@ -49,6 +49,7 @@ func Removal(have Saved, limit int) Batch {
 		slices.SortFunc(names, func(a, c string) int { return cmp.Or(cmp.Compare(rank(a), rank(c)), cmp.Compare(a, c)) })
 		for _, name := range names {
 			p := b.part(t.Name)
+			p.unsure = true
 			p.chains, p.drops = append(p.chains, name), append(p.drops, name)
 			b.Chains++
 		}
