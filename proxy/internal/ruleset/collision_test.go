@@ -53,3 +53,15 @@ func TestCollision(t *testing.T) {
 		t.Errorf("want the second only:\n%s", text)
 	}
 }
+
+// TestCollisionOfEndpoints makes the names of two endpoints alike.
+func TestCollisionOfEndpoints(t *testing.T) {
+	ledger := NewLedger(lan(), kernel{}.held(t, lan()))
+	ledger.hash = func(s string) string { return hash(strings.Replace(s, "10.0.0.2", "10.0.0.1", 1)) }
+	p := hostPort("web", "", 8443, "10.0.0.1")
+	p.LocalOnly = append(p.LocalOnly, hostPort("web", "", 8443, "10.0.0.2").LocalOnly...)
+	err := ledger.Set(p)
+	if err == nil || !strings.Contains(err.Error(), "ns/web:web TCP: two of its endpoints have chain KUBE-SEP-") {
+		t.Errorf("error %v, want the service and the chain named", err)
+	}
+}

@@ -126,9 +126,15 @@ func (l *Ledger) remove(e *entry) {
 
 func compareEntries(a, b *entry) int { return cmp.Compare(a.id, b.id) }
 
-// taken looks for chains that another service-port has.
+// taken looks for chains that another service-port has, and for two endpoints
+// with one.
 func (l *Ledger) taken(e *entry, chains []Chain) error {
+	seen := make(map[string]bool, len(chains))
 	for _, c := range chains {
+		if seen[c.Name] {
+			return fmt.Errorf("%s %s: two of its endpoints have chain %s", e.name, e.name.Protocol, c.Name)
+		}
+		seen[c.Name] = true
 		if other := l.owners[c.Name]; other != nil && other != e {
 			return fmt.Errorf("%s %s: chain %s belongs to %s %s: one of them must be renamed",
 				e.name, e.name.Protocol, c.Name, other.name, other.name.Protocol)
