@@ -103,6 +103,9 @@ func TestLife(t *testing.T) {
 		!cmp.Equal(metadata(out)["labels"], map[string]any{"c": "d"}) || maps(child(child(out, "status"), "loadBalancer"), "ingress")[0]["ipMode"] != "VIP" {
 		t.Errorf("patched %d %v", status, out)
 	}
+	if status, out := a.do("POST", "/apis/events.k8s.io/v1/namespaces/default/events", protobuf, "k8s"); status != 201 || out["kind"] != "Event" {
+		t.Errorf("an event in protobuf: %d %v", status, out)
+	}
 	a.must("DELETE", services+"/web", "")
 	again := child(a.must("POST", services, `{"metadata": {"generateName": "x-"}, "spec": {"ports": [{"port": 80}]}}`), "spec")
 	if again["clusterIP"] != "10.100.0.2" {
@@ -128,14 +131,14 @@ func TestRefusals(t *testing.T) {
 		{"POST", services, "application/json", `{}`, 422, "Invalid"},
 		{"POST", services, "application/json", `{"kind": "Node"}`, 400, "BadRequest"},
 		{"POST", services, "application/json", `{"metadata": {"name": "x", "labels": {"a": 1}}}`, 422, "Invalid"},
-		{"POST", services, "application/vnd.kubernetes.protobuf", ``, 415, "UnsupportedMediaType"},
+		{"POST", services, protobuf, ``, 415, "UnsupportedMediaType"},
 		{"POST", "/api/v1/services", "application/json", `{"metadata": {"name": "x"}}`, 400, "BadRequest"},
 		{"PUT", services + "/nobody", "application/json", `{}`, 404, "NotFound"},
 		{"PUT", services + "/web", "application/json", `{"metadata": {"name": "x"}}`, 400, "BadRequest"},
 		{"PATCH", services + "/web", "application/json-patch+json", `[]`, 415, "UnsupportedMediaType"},
 		{"DELETE", services + "/nobody", "", "", 404, "NotFound"},
 		{"GET", services + "?labelSelector=a+b", "", "", 400, "BadRequest"},
-		{"GET", services + "?fieldSelector=spec.type%3Dx", "", "", 400, "BadRequest"},
+		{"GET", services + "?fieldSelector=spec.ports%3Dx", "", "", 400, "BadRequest"},
 		{"GET", services + "?watch=1&resourceVersion=x", "", "", 400, "BadRequest"},
 		{"GET", services + "?continue=%25", "", "", 400, "BadRequest"},
 	} {
@@ -154,7 +157,7 @@ func TestDiscovery(t *testing.T) {
 	if status, _ := a.do("GET", "/readyz", "", ""); status != 200 {
 		t.Errorf("readyz: %d", status)
 	}
-	if g := a.must("GET", "/apis", ""); len(maps(g, "groups")) != 2 {
+	if g := a.must("GET", "/apis", ""); len(maps(g, "groups")) != 3 {
 		t.Errorf("groups %v", g)
 	}
 	list := a.must("GET", "/apis/discovery.k8s.io/v1", "")
@@ -187,6 +190,17 @@ func TestListSelectsAndPages(t *testing.T) {
 		"limit=2":                             {"a", "b"},
 	} {
 		if diff := cmp.Diff(want, names(a.must("GET", endpointSlices+"?"+query, ""))); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", query, diff)
+		}
+	}
+	a.must("POST", services, `{"metadata": {"name": "web"}}`)
+	a.must("POST", services, `{"metadata": {"name": "headless"}, "spec": {"clusterIP": "None"}}`)
+	for query, want := range map[string][]string{
+		"spec.clusterIP!%3DNone":                           {"web"},
+		"spec.clusterIP!%3DNone,spec.type!%3DExternalName": {"web"},
+		"spec.type%3DClusterIP":                            {"headless", "web"},
+	} {
+		if diff := cmp.Diff(want, names(a.must("GET", services+"?fieldSelector="+query, ""))); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", query, diff)
 		}
 	}

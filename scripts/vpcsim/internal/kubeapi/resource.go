@@ -20,6 +20,7 @@ var resources = []resource{
 	{"", "v1", "events", "Event", true},
 	{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true},
 	{"events.k8s.io", "v1", "events", "Event", true},
+	{"networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false},
 }
 
 // String is the name as in "endpointslices.discovery.k8s.io".

@@ -11,39 +11,57 @@ import (
 type selection struct {
 	resource        resource
 	namespace, name string // "" for all
-	labels          []requirement
+	labels, fields  []requirement
 }
 
 func selectionOf(r request) (selection, error) {
 	out := selection{resource: r.resource, namespace: r.namespace, name: r.name}
 	query := r.URL.Query()
-	for _, field := range strings.FieldsFunc(query.Get("fieldSelector"), func(r rune) bool { return r == ',' }) {
-		key, value, ok := strings.Cut(strings.ReplaceAll(field, "==", "="), "=")
-		switch {
-		case ok && key == "metadata.name":
-			out.name = value
-		case ok && key == "metadata.namespace":
-			out.namespace = value
-		default:
-			return out, failure(http.StatusBadRequest, "BadRequest", "field label not supported: %s", field)
-		}
-	}
-	labels, err := parseLabels(query.Get("labelSelector"))
-	if err != nil {
+	var err error
+	if out.labels, err = parseSelector(query.Get("labelSelector")); err != nil {
 		return out, failure(http.StatusBadRequest, "BadRequest", "unable to parse requirement: %v", err)
 	}
-	out.labels = labels
+	if out.fields, err = parseSelector(query.Get("fieldSelector")); err != nil {
+		return out, failure(http.StatusBadRequest, "BadRequest", "unable to parse requirement: %v", err)
+	}
+	for _, f := range out.fields {
+		if !slices.Contains(r.resource.fields(), f.key) {
+			return out, failure(http.StatusBadRequest, "BadRequest", "field label not supported: %s", f.key)
+		}
+	}
 	return out, nil
+}
+
+// fields are what field selectors of a resource can name.
+func (r resource) fields() []string {
+	out := []string{"metadata.name", "metadata.namespace"}
+	if r.Kind == "Service" {
+		out = append(out, "spec.clusterIP", "spec.type")
+	}
+	return out
+}
+
+// fieldsOf are an object's values of them.
+func fieldsOf(o *object, content map[string]any) map[string]string {
+	out := map[string]string{"metadata.name": o.name, "metadata.namespace": o.namespace}
+	if o.resource.Kind == "Service" {
+		spec := child(content, "spec")
+		out["spec.clusterIP"], out["spec.type"] = text(spec, "clusterIP"), text(spec, "type")
+	}
+	return out
 }
 
 // has says whether an object is selected.
 func (s selection) has(o *object) bool {
 	return o != nil && o.resource == s.resource && (s.namespace == "" || o.namespace == s.namespace) &&
-		(s.name == "" || o.name == s.name) &&
-		!slices.ContainsFunc(s.labels, func(r requirement) bool { return !r.met(o.labels) })
+		(s.name == "" || o.name == s.name) && met(s.labels, o.labels) && met(s.fields, o.fields)
 }
 
-// requirement is one part of a label selector.
+func met(all []requirement, values map[string]string) bool {
+	return !slices.ContainsFunc(all, func(r requirement) bool { return !r.met(values) })
+}
+
+// requirement is one part of a selector.
 type requirement struct {
 	key    string
 	op     operator
@@ -74,9 +92,9 @@ func (r requirement) met(labels map[string]string) bool {
 	return !ok || !slices.Contains(r.values, value)
 }
 
-// parseLabels reads a label selector: key, !key, key=value, key==value,
+// parseSelector reads a selector of labels or fields: key, !key, key=value, key==value,
 // key!=value, key in (a,b), key notin (a,b), with commas between them.
-func parseLabels(text string) ([]requirement, error) {
+func parseSelector(text string) ([]requirement, error) {
 	var out []requirement
 	for _, part := range splitOutside(text) {
 		r, err := parseRequirement(strings.TrimSpace(part))

@@ -29,13 +29,15 @@ type Server struct {
 	store *store
 }
 
-// New returns an API with nothing in it but the namespaces that every cluster
-// has.
+// New returns an API with nothing in it but what every cluster has: namespaces,
+// and the range that addresses of services come from.
 func New(log *slog.Logger) *Server {
 	s := &Server{log: log, store: newStore()}
 	for _, name := range []string{"default", "kube-system"} {
 		s.store.put(resourceNamed("", "namespaces"), "", name, map[string]any{})
 	}
+	s.store.put(resourceNamed("networking.k8s.io", "servicecidrs"), "", "kubernetes",
+		map[string]any{"spec": map[string]any{"cidrs": []any{services4.String()}}})
 	return s
 }
 

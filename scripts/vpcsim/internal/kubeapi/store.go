@@ -19,7 +19,7 @@ const remembered = 20000
 type object struct {
 	resource        resource
 	namespace, name string
-	labels          map[string]string
+	labels, fields  map[string]string
 	version         uint64
 	json            json.RawMessage
 }
@@ -104,6 +104,7 @@ func (s *store) change(r resource, namespace, name string, do func(map[string]an
 	if err := s.claims.complete(after, content, old); err != nil {
 		return nil, err
 	}
+	after.fields = fieldsOf(after, content)
 	if after.json, err = json.Marshal(content); err != nil {
 		return nil, fmt.Errorf("writing %s %s: %w", r, id, err)
 	}
