@@ -60,7 +60,7 @@ func (l *Ledger) Done(b Batch) {
 		delete(l.held, key)
 	}
 	for _, e := range b.ports {
-		e.pending = nil
+		e.pending, e.render = nil, nil
 	}
 	if b.whole {
 		if l.common {
@@ -99,14 +99,13 @@ func (b *Batch) part(table string) *part {
 
 // put makes a chain have these rules.
 func (b *Batch) put(l *Ledger, p *part, name, text string) {
-	p.chains, p.rules = append(p.chains, name), append(p.rules, text)
-	b.hold(l, p, name, text)
+	p.chains, p.rules = append(p.chains, name), append(p.rules, lines{text: text})
+	b.hold(l, p, name, l.content(name, text))
 }
 
 // hold notes what a chain will hold.
-func (b *Batch) hold(l *Ledger, p *part, name, text string) {
+func (b *Batch) hold(l *Ledger, p *part, name string, now content) {
 	key := chainKey{p.table, name}
-	now := l.content(name, text)
 	b.held[key] = now
 	b.Chains++
 	p.entries += now.rules
@@ -130,13 +129,15 @@ func (b *Batch) write(l *Ledger, table string, chains ...Chain) {
 func (b *Batch) own(l *Ledger, ports []*entry) {
 	b.ports = ports
 	for _, e := range ports {
-		var p *part // one for all of an entry's
-		for _, name := range slices.Sorted(maps.Keys(e.pending)) {
-			if p == nil {
-				p = b.part("nat")
-			}
-			b.put(l, p, name, e.pending[name])
+		if len(e.pending) == 0 {
+			continue
 		}
+		p := b.part("nat") // one for all of an entry's
+		for _, name := range slices.Sorted(maps.Keys(e.pending)) {
+			p.chains = append(p.chains, name)
+			b.hold(l, p, name, e.pending[name])
+		}
+		p.rules = append(p.rules, lines{make: e.text()})
 	}
 }
 
@@ -163,9 +164,9 @@ func (b *Batch) commons(l *Ledger, table string) {
 		if p == nil {
 			p = b.part(table)
 		}
-		if lines, ok := l.edits(i); ok && b.hostPorts == l.hostPorts {
-			p.rules = append(p.rules, lines...)
-			b.hold(l, p, c.name, text)
+		if edits, ok := l.edits(i); ok && b.hostPorts == l.hostPorts {
+			p.rules = append(p.rules, lines{text: strings.Join(edits, "")})
+			b.hold(l, p, c.name, l.content(c.name, text))
 			continue
 		}
 		b.put(l, p, c.name, text)
@@ -211,7 +212,7 @@ func (b *Batch) jumps(l *Ledger, table string) {
 	for _, j := range l.jumps {
 		if j.table == table {
 			p := b.part(table)
-			p.rules = append(p.rules, "-I "+j.name+" "+strconv.Itoa(j.at)+" "+j.line.String()+"\n")
+			p.rules = append(p.rules, lines{text: "-I " + j.name + " " + strconv.Itoa(j.at) + " " + j.line.String() + "\n"})
 			p.entries++
 		}
 	}

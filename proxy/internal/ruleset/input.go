@@ -9,7 +9,7 @@ import (
 type part struct {
 	table  string
 	chains []string // to be made, or emptied
-	rules  []string // one or more lines each
+	rules  []lines
 	drops  []string // to be deleted, of chains
 
 	// entries is how many more entries a table of legacy has after it; unsure,
@@ -35,17 +35,23 @@ func (b Batch) Entries() (map[string]int, bool) {
 	return entries, sure
 }
 
+// lines is a text, or what makes it when it is needed: the rules of 5,000
+// services take 16 MB.
+type lines struct {
+	text string
+	make func() string
+}
+
 // Empty says that there is nothing to do.
 func (b Batch) Empty() bool { return len(b.parts) == 0 }
 
-// Input is for iptables-restore --noflush, from its beginning. It copies none of
-// the rules.
+// Input is for iptables-restore --noflush, from its beginning.
 func (b Batch) Input() io.Reader {
 	var all texts
 	for _, p := range b.parts {
-		all = append(all, p.head())
+		all = append(all, lines{make: p.head})
 		all = append(all, p.rules...)
-		all = append(all, p.tail())
+		all = append(all, lines{make: p.tail})
 	}
 	return &all
 }
@@ -70,14 +76,18 @@ func (p *part) tail() string {
 }
 
 // texts is a reader of one after the other.
-type texts []string
+type texts []lines
 
 func (t *texts) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) && len(*t) > 0 {
-		copied := copy(p[n:], (*t)[0])
+		first := &(*t)[0]
+		if first.make != nil {
+			*first = lines{text: first.make()}
+		}
+		copied := copy(p[n:], first.text)
 		n += copied
-		if (*t)[0] = (*t)[0][copied:]; (*t)[0] == "" {
+		if first.text = first.text[copied:]; first.text == "" {
 			*t = (*t)[1:]
 		}
 	}

@@ -40,8 +40,9 @@ type entry struct {
 	name    service.PortName
 	id      string // by which it is ordered
 	common  []string
-	chains  []string          // names of its own
-	pending map[string]string // texts of its own chains that are not held yet
+	chains  []string           // names of its own
+	pending map[string]content // of its own chains, what is not held yet
+	render  func() []Chain     // makes its own chains, while any is pending
 }
 
 // NewLedger begins with what the kernel holds. Every service-port must be set
@@ -83,13 +84,16 @@ func ofService(chain string) bool { return rank(chain) >= 0 }
 // Set says what a service-port wants. It is refused, and gets nothing, if
 // another one has chains of the same names.
 func (l *Ledger) Set(p service.ServicePort) error {
-	return l.set(p.Name, compile(p, l.settings, l.hash))
+	want := compile(p, l.settings, l.hash)
+	return l.set(p.Name, want, func() []Chain { return compile(p, l.settings, l.hash).Chains })
 }
 
 // Delete says that a service-port wants nothing.
-func (l *Ledger) Delete(name service.PortName) { l.set(name, ServiceRules{}) }
+func (l *Ledger) Delete(name service.PortName) {
+	l.set(name, ServiceRules{}, nil)
+}
 
-func (l *Ledger) set(name service.PortName, want ServiceRules) error {
+func (l *Ledger) set(name service.PortName, want ServiceRules, render func() []Chain) error {
 	e := l.ports[name]
 	if e == nil {
 		if want.empty() {
@@ -101,7 +105,7 @@ func (l *Ledger) set(name service.PortName, want ServiceRules) error {
 	if err != nil {
 		want = ServiceRules{}
 	}
-	l.give(e, want)
+	l.give(e, want, render)
 	if want.empty() {
 		l.remove(e)
 	}
@@ -144,24 +148,25 @@ func (l *Ledger) taken(e *entry, chains []Chain) error {
 }
 
 // give makes an entry have these rules.
-func (l *Ledger) give(e *entry, want ServiceRules) {
+func (l *Ledger) give(e *entry, want ServiceRules, render func() []Chain) {
 	for _, name := range e.chains {
 		delete(l.owners, name)
 		l.stale[name] = true
 	}
 	e.chains = make([]string, 0, len(want.Chains))
-	e.pending = nil
+	e.pending, e.render = nil, nil
 	for _, c := range want.Chains {
 		delete(l.stale, c.Name)
 		l.owners[c.Name] = e
 		e.chains = append(e.chains, c.Name)
-		text := chainText(c)
-		if !l.holds("nat", c.Name, text) {
-			if e.pending == nil {
-				e.pending = map[string]string{}
-			}
-			e.pending[c.Name] = text
+		now := l.content(c.Name, chainText(c))
+		if held, there := l.held[chainKey{"nat", c.Name}]; there && held == now {
+			continue
 		}
+		if e.pending == nil {
+			e.pending, e.render = map[string]content{}, render
+		}
+		e.pending[c.Name] = now
 	}
 	before := e.common
 	e.common = want.commonTexts()
@@ -172,6 +177,20 @@ func (l *Ledger) give(e *entry, want ServiceRules) {
 	}
 	if l.dirty[e] = true; !moved && len(e.pending) == 0 {
 		delete(l.dirty, e)
+	}
+}
+
+// text makes the rules of the chains that are pending now.
+func (e *entry) text() func() string {
+	pending, render := e.pending, e.render
+	return func() string {
+		var b strings.Builder
+		for _, c := range render() {
+			if _, ok := pending[c.Name]; ok {
+				writeRules(&b, c.Name, c.Rules)
+			}
+		}
+		return b.String()
 	}
 }
 

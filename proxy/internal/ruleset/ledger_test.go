@@ -155,7 +155,7 @@ func TestLedgerWalk(t *testing.T) {
 				}
 				ledger = NewLedger(settings, k.held(t, settings))
 				for name, rules := range want {
-					ledger.set(name, rules)
+					ledger.set(name, rules, func() []Chain { return rules.Chains })
 				}
 			default:
 				for range 1 + r.IntN(3) {
@@ -164,7 +164,8 @@ func TestLedgerWalk(t *testing.T) {
 					if r.IntN(4) > 0 {
 						want[p.Name] = Compile(p, settings)
 					}
-					ledger.set(p.Name, want[p.Name])
+					rules := want[p.Name]
+					ledger.set(p.Name, rules, func() []Chain { return rules.Chains })
 				}
 			}
 			b := ledger.Batch(limit)

@@ -32,9 +32,11 @@ func (l *Ledger) Probe(names []service.PortName, limit int) Batch {
 	for i, c := range commons() {
 		p := &part{table: c.table, chains: []string{probeChain}, unsure: true}
 		for _, e := range ports {
-			p.rules = append(p.rules, strings.ReplaceAll(e.common[i], "-A "+c.name+" ", "-A "+probeChain+" "))
+			if text := e.common[i]; text != "" {
+				p.rules = append(p.rules, lines{text: strings.ReplaceAll(text, "-A "+c.name+" ", "-A "+probeChain+" ")})
+			}
 		}
-		if strings.Join(p.rules, "") != "" {
+		if len(p.rules) > 0 {
 			b.parts = append(b.parts, p, &part{table: c.table, chains: []string{probeChain}, drops: []string{probeChain}})
 		}
 	}

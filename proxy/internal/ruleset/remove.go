@@ -42,7 +42,7 @@ func Removal(have Saved, limit int) Batch {
 			}
 			for _, r := range c.Rules {
 				if to := r.jump(); slices.Contains(names, to) {
-					p.rules = append(p.rules, "-D "+c.Name+" "+r.String()+"\n")
+					p.rules = append(p.rules, lines{text: "-D " + c.Name + " " + r.String() + "\n"})
 				}
 			}
 		}
