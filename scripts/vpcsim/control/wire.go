@@ -104,7 +104,7 @@ type Drop struct {
 // Request is one line of the request log.
 type Request struct {
 	Time       time.Time         `json:"time"`
-	Service    string            `json:"service"` // ec2 or imds
+	Service    string            `json:"service"` // ec2, imds or kubernetes
 	Node       string            `json:"node,omitempty"`
 	Caller     string            `json:"caller,omitempty"`
 	Action     string            `json:"action"`

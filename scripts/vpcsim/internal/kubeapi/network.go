@@ -28,15 +28,16 @@ type Network struct {
 
 // ServeHTTP answers one request, unless a fault comes before it.
 func (n Network) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	names := []string{fault.ActionKubernetes}
+	names, action := []string{fault.ActionKubernetes}, r.Method+" "+r.URL.Path
 	if req, ok := parse(r); ok {
+		action = req.verb() + " " + req.resource.Plural
 		names = append(names, strings.Join([]string{fault.ActionKubernetes, req.verb(), req.resource.Plural}, "/"))
 	}
 	node := n.caller(r)
 	decision := n.Faults.Decide(node, names...)
 	entry := reqlog.Entry{
 		Time: time.Now(), Service: "kubernetes", Node: node, Caller: r.UserAgent(),
-		Action: r.Method + " " + r.URL.RequestURI(), Faults: decision.Rules,
+		Action: action, Params: reqlog.Redact(r.URL.Query()), Faults: decision.Rules,
 	}
 	logged := &loggedWriter{ResponseWriter: w, log: func(status int) {
 		entry.Status, entry.Latency = status, time.Since(entry.Time)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fault"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/reqlog"
 )
 
 // stream is an open watch.
@@ -75,26 +77,26 @@ func (s *stream) want(events ...string) {
 	}
 }
 
-func slice(name, labels string) string {
+func sliceNamed(name, labels string) string {
 	return fmt.Sprintf(`{"metadata": {"name": %q, "labels": {%s}}, "addressType": "IPv4"}`, name, labels)
 }
 
 func TestWatch(t *testing.T) {
 	a := serve(t)
-	a.must("POST", endpointSlices, slice("a", ""))
+	a.must("POST", endpointSlices, sliceNamed("a", ""))
 	w := a.watch(endpointSlices + "?watch=true&labelSelector=!hidden")
 	w.want("ADDED a")
-	a.must("POST", endpointSlices, slice("b", `"hidden": "1"`))
+	a.must("POST", endpointSlices, sliceNamed("b", `"hidden": "1"`))
 	a.must("POST", services, `{"metadata": {"name": "web"}}`)
-	a.must("PUT", endpointSlices+"/a", slice("a", `"x": "1"`))
-	a.must("PUT", endpointSlices+"/a", slice("a", `"x": "1"`)) // no change
-	a.must("PUT", endpointSlices+"/a", slice("a", `"hidden": "1"`))
-	a.must("PUT", endpointSlices+"/b", slice("b", ""))
+	a.must("PUT", endpointSlices+"/a", sliceNamed("a", `"x": "1"`))
+	a.must("PUT", endpointSlices+"/a", sliceNamed("a", `"x": "1"`)) // no change
+	a.must("PUT", endpointSlices+"/a", sliceNamed("a", `"hidden": "1"`))
+	a.must("PUT", endpointSlices+"/b", sliceNamed("b", ""))
 	a.must("DELETE", endpointSlices+"/b", "")
 	w.want("MODIFIED a", "DELETED a", "ADDED b", "DELETED b")
 
 	from := metadata(a.must("GET", endpointSlices, ""))["resourceVersion"]
-	a.must("POST", endpointSlices, slice("c", ""))
+	a.must("POST", endpointSlices, sliceNamed("c", ""))
 	w = a.watch(fmt.Sprintf("%s?watch=1&resourceVersion=%v&timeoutSeconds=1", endpointSlices, from))
 	w.want("ADDED c", "") // and its time is up
 	w = a.watch(endpointSlices + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&fieldSelector=metadata.name%3Dc")
@@ -116,11 +118,11 @@ func TestReflector(t *testing.T) {
 	for _, streamed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("streamed=%v", streamed), func(t *testing.T) {
 			a := serve(t)
-			a.must("POST", endpointSlices, slice("a", ""))
+			a.must("POST", endpointSlices, sliceNamed("a", ""))
 			store := a.reflect(streamed)
 			a.eventually(store, "a")
-			a.must("POST", endpointSlices, slice("b", ""))
-			a.must("POST", endpointSlices, slice("hidden", `"service.kubernetes.io/headless": ""`))
+			a.must("POST", endpointSlices, sliceNamed("b", ""))
+			a.must("POST", endpointSlices, sliceNamed("hidden", `"service.kubernetes.io/headless": ""`))
 			a.eventually(store, "a", "b")
 
 			a.fault(`{action: Kubernetes, effect: {away: true}}`)
@@ -137,6 +139,11 @@ func TestReflector(t *testing.T) {
 			}
 			a.clear("away")
 			a.eventually(store, "b", "c", "d")
+			if counts := a.requests.Counts(); !slices.ContainsFunc(counts, func(c reqlog.Count) bool {
+				return c.Service == "kubernetes" && c.Node == "n1" && c.Action == "watch endpointslices"
+			}) {
+				t.Errorf("the request log has %v", counts)
+			}
 		})
 	}
 }

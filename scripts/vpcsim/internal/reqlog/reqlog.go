@@ -1,4 +1,4 @@
-// Package reqlog remembers every EC2 and IMDS request: as JSON lines for
+// Package reqlog remembers every EC2, IMDS and Kubernetes request: as JSON lines for
 // people and tools, as the last entries and as counts for tests and status.
 package reqlog
 
@@ -19,10 +19,10 @@ const keep = 10000
 // Entry is one request.
 type Entry struct {
 	Time       time.Time         `json:"time"`
-	Service    string            `json:"service"` // ec2 or imds
+	Service    string            `json:"service"` // ec2, imds or kubernetes
 	Node       string            `json:"node,omitempty"`
-	Caller     string            `json:"caller,omitempty"` // access key
-	Action     string            `json:"action"`           // EC2 action, or method and path
+	Caller     string            `json:"caller,omitempty"` // access key, or user agent
+	Action     string            `json:"action"`           // EC2 action, verb and resource, or method and path
 	Params     map[string]string `json:"params,omitempty"`
 	Attempt    string            `json:"attempt,omitempty"`    // the SDK's "attempt=1; max=3"
 	Invocation string            `json:"invocation,omitempty"` // same over the attempts of one call
