@@ -14,10 +14,11 @@ const listTotal = "/sys/module/xt_recent/parameters/ip_list_tot"
 
 const (
 	// enoughClients of an endpoint are worth no further lists.
-	enoughClients = 800
-	// moreLists, of 100 clients each, are together enough. They cost two rules
-	// each for an endpoint of a service with affinity.
-	moreLists = 8
+	enoughClients = 400
+	// moreLists, of 100 clients each, are together enough. They are few
+	// because the kernel looks for a list by its name among all that there
+	// are, for every rule with one that a connection's first packet meets.
+	moreLists = 4
 )
 
 // affinityLists is how many more lists an endpoint needs than kube-proxy's one.

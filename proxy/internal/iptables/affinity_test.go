@@ -14,7 +14,7 @@ import (
 )
 
 func TestAffinityLists(t *testing.T) {
-	for text, want := range map[string]int{"100\n": moreLists, "799": moreLists, "800": 0, "4096\n": 0, "odd": moreLists} {
+	for text, want := range map[string]int{"100\n": moreLists, "399": moreLists, "400": 0, "4096\n": 0, "odd": moreLists} {
 		file := filepath.Join(t.TempDir(), "ip_list_tot")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
