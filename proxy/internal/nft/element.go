@@ -5,9 +5,11 @@ import (
 )
 
 // put adds an element; data and about may be empty. Elements of one set that
-// follow each other share a message.
+// follow each other share a message. That it is there already is no error, but
+// that it holds something else is: a dump may miss elements while the kernel
+// makes a set's hash larger.
 func (b *batch) put(table, set string, key, data []byte, about string) {
-	b.entry(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE|unix.NLM_F_EXCL, table, set, key, nil, data, about)
+	b.entry(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, table, set, key, nil, data, about)
 }
 
 // element adds an element; of a range if it has an end.
@@ -16,7 +18,7 @@ func (b *batch) element(set string, key, end []byte, c content) {
 	if c.data != "" {
 		data = []byte(c.data)
 	}
-	b.entry(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE|unix.NLM_F_EXCL, tableName, set, key, end, data, c.comment)
+	b.entry(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, tableName, set, key, end, data, c.comment)
 }
 
 // take deletes an element.

@@ -268,8 +268,7 @@ func (t *Table) Generation() (uint32, error) {
 	if err := unix.Sendto(t.socket.fd, b.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, fmt.Errorf("asking nf_tables for the ruleset's generation: %w", err)
 	}
-	buf := make([]byte, 4096)
-	replies, err := t.socket.receive(buf, 0)
+	replies, err := t.socket.receive(t.socket.buf, 0)
 	if err != nil {
 		return 0, fmt.Errorf("reading the ruleset's generation: %w", err)
 	}

@@ -11,7 +11,10 @@ import (
 
 // socket is a netlink socket of the network namespace that it was opened in.
 // It is kept: closing one waits for an RCU grace period, 12 ms.
-type socket struct{ fd int }
+type socket struct {
+	fd  int
+	buf []byte // for answers
+}
 
 // sendBuffer is the largest transaction, in bytes; the kernel takes as much
 // from a privileged process whatever its limits are. receiveBuffer holds the
@@ -26,7 +29,7 @@ func dial() (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a netlink socket: %w", err)
 	}
-	s := &socket{fd}
+	s := &socket{fd, make([]byte, 64<<10)}
 	err = errors.Join(
 		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer),
@@ -88,11 +91,10 @@ func (s *socket) commit(b *batch) error {
 	if err := unix.Sendto(s.fd, data, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("sending %d changes, %d bytes, to nf_tables: %w", len(about), len(data), err)
 	}
-	buf := make([]byte, 64<<10)
 	var first error
 	acknowledged := false
 	for {
-		replies, err := s.receive(buf, unix.MSG_DONTWAIT)
+		replies, err := s.receive(s.buf, unix.MSG_DONTWAIT)
 		if errors.Is(err, unix.EAGAIN) {
 			break
 		}
@@ -141,10 +143,9 @@ func (s *socket) dump(kind, flags uint16, attributes func(*batch), f func(attrs)
 	if err := unix.Sendto(s.fd, b.buf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
-	buf := make([]byte, 128<<10)
 	var failed error
 	for {
-		replies, err := s.receive(buf, 0)
+		replies, err := s.receive(s.buf, 0)
 		if err != nil {
 			return err
 		}
