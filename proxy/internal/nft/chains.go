@@ -15,6 +15,7 @@ import (
 // Names of chains.
 const (
 	servicesChain   = "services"
+	serviceChain    = "service"
 	treatChain      = "treat"
 	clusterIPChain  = "cluster-ips"
 	externalChain   = "external"
@@ -168,9 +169,9 @@ func (p *plumbing) services() {
 		plain(meta(expr.MetaKeyPRIORITY, reg0), differs(reg0, number32(0)), jump(saveChain)).commented("priority is needed to carry values"),
 	}, p.each(func(s ruleset.Settings, n names) []rule {
 		return []rule{
-			plain(fullKey(s.Family), lookup(reg0, n[serviceIPs], reg0), carry(), goTo(treatChain)).commented("addresses of services"),
+			plain(fullKey(s.Family), lookup(reg0, n[serviceIPs], reg0), carry(), goTo(serviceChain)).commented("addresses of services"),
 			plain(protoPort(reg0), in(reg0, n[nodePorts]), toNodePorts(s, n),
-				protoPort(reg0), lookup(reg0, n[nodePorts], reg0), carry(), goTo(treatChain)).commented("node ports"),
+				protoPort(reg0), lookup(reg0, n[nodePorts], reg0), carry(), goTo(serviceChain)).commented("node ports"),
 			plain(fullKey(s.Family), in(reg0, n[hostAddresses]), toLocal(), goTo(hostPortsChain)).commented("host ports of pods, on one address"),
 			plain(protoPort(reg0), in(reg0, n[hostPorts]), toNode(s), goTo(hostPortsChain)).commented("host ports of pods"),
 		}
@@ -181,6 +182,7 @@ func (p *plumbing) services() {
 			constant{key: how(externalLocal | with), goTo: localChain}, constant{key: how(external | restricted | with), goTo: rangesChain},
 			constant{key: how(externalLocal | restricted | with), goTo: rangesChain})
 	}
+	p.add(serviceChain, plain(jump(treatChain)), plain(counter(), drop()).commented("no endpoint was found; the next try may find one"))
 	p.add(treatChain, dispatch(carried(howMask), treatments))
 	p.add(clusterIPChain, append(p.each(func(s ruleset.Settings, _ names) []rule {
 		switch {
@@ -235,7 +237,7 @@ func (p *plumbing) external() {
 		return []rule{plain(carried(groupMask), lookup(reg0, n[inside], reg0), carry(), goTo(chooseChain))}
 	})...)
 	p.add(rangesChain, append(p.each(func(s ruleset.Settings, n names) []rule {
-		key, _ := client(s.Family)
+		key := cat(carried(groupMask), order(reg0), saddr(s.Family, reg0+1))
 		return []rule{plain(key, notIn(reg0, n[sourceRanges]), counter(), drop()).commented("outside of the source ranges")}
 	}), dispatch(carried(howMask&^newValue(restricted|affine, 0, 0)), []constant{
 		{key: how(external), goTo: externalChain}, {key: how(externalLocal), goTo: localChain},

@@ -46,7 +46,7 @@ func rangeKey(group uint32, p netip.Prefix) (key, end string) {
 			last[i] |= byte(0xff >> max(host, 0))
 		}
 	}
-	id := numberKey(group)
+	id := string(binary.BigEndian.AppendUint32(nil, group))
 	return id + string(p.Masked().Addr().AsSlice()), id + string(last)
 }
 

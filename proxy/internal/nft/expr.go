@@ -38,6 +38,11 @@ func notIn(key uint32, set string) exprs {
 	return exprs{&expr.Lookup{SourceRegister: key, SetName: set, Invert: true}}
 }
 
+// order turns a number to network order, in which ranges are compared.
+func order(reg uint32) exprs {
+	return exprs{&expr.Byteorder{SourceRegister: reg, DestRegister: reg, Op: expr.ByteorderHton, Len: 4, Size: 4}}
+}
+
 // and keeps the bits of a mask of a number.
 func and(reg, mask uint32) exprs { return bits(reg, mask, 0) }
 

@@ -22,12 +22,15 @@ import (
 // changes nothing. There is one entry of settings for each family of services;
 // none leaves external SNAT alone. Other tables are not read.
 func Open(ctx context.Context, settings []ruleset.Settings) (*Table, error) {
-	t := &Table{pending: map[service.Key][]service.ServicePort{}, stays: map[time.Duration]bool{}, fresh: true}
+	t := &Table{pending: map[service.Key][]service.ServicePort{}, stays: map[time.Duration]bool{}, fresh: true, chunk: chunk}
 	for _, s := range settings {
 		if err := s.Validate(); err != nil {
 			return nil, fmt.Errorf("settings of services: %w", err)
 		}
 		t.families = append(t.families, newFamily(s))
+	}
+	if err := supported(); err != nil {
+		return nil, err
 	}
 	socket, err := dial()
 	if err != nil {
@@ -47,6 +50,27 @@ func Open(ctx context.Context, settings []ruleset.Settings) (*Table, error) {
 		return nil, fmt.Errorf("reading nftables table %s: %w", tableName, err)
 	}
 	return t, nil
+}
+
+// supported says whether the kernel is new enough: reject before DNAT came with
+// Linux 5.9, ranges in concatenations with 5.6, nodes of EKS have 5.10 or newer.
+func supported() error {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return fmt.Errorf("asking for the version of the kernel: %w", err)
+	}
+	return supports(unix.ByteSliceToString(name.Release[:]))
+}
+
+func supports(release string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("version of the kernel %q: want numbers, as 5.10.0", release)
+	}
+	if major < 5 || major == 5 && minor < 10 {
+		return fmt.Errorf("kernel %s: nftables mode needs Linux 5.10 or newer; iptables mode does not", release)
+	}
+	return nil
 }
 
 // read finds out what the table holds.

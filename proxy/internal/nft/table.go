@@ -25,7 +25,8 @@ const tableName = "causeway"
 // kernel shows them. Who changes a rule by hand cannot keep the last.
 const layoutSet = "layout"
 
-// chunk is how much is written in one transaction, in bytes.
+// chunk is about how much is written in one transaction, in bytes. All of one
+// service is in one.
 const chunk = 16 << 20
 
 // Table is our table in the network namespace that it was opened in. It is not
@@ -39,6 +40,7 @@ type Table struct {
 	settled  bool                   // the chains fit nat and stays
 	exists   bool                   // the kernel has the table
 	whole    bool                   // it has all its sets, of this layout
+	chunk    int                    // about how many bytes a transaction takes
 	fresh    bool                   // nothing was written since it was read
 	failed   bool                   // what the kernel has is not known
 	chains   string                 // the sum of the chains as written; "" if others changed them
@@ -72,6 +74,9 @@ func (t *Table) Sync(ctx context.Context) (int, error) {
 	}
 	changes, err := t.sync(ctx)
 	t.failed = err != nil
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) {
+		err = fmt.Errorf("%w (nftables mode needs nf_tables with nft_chain_nat, nft_ct, nft_fib_inet, nft_masq, nft_nat, nft_numgen, nft_reject_inet)", err)
+	}
 	if err != nil {
 		return changes, fmt.Errorf("writing nftables table %s: %w", tableName, err)
 	}
@@ -97,7 +102,7 @@ func (t *Table) sync(ctx context.Context) (int, error) {
 			size += p.size()
 		}
 		delete(t.pending, k)
-		if size < chunk {
+		if size < t.chunk {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
