@@ -49,8 +49,8 @@ func (b *Backend) Variant() Variant { return b.variant }
 // Family is the family whose rules this backend writes.
 func (b *Backend) Family() service.Family { return b.family }
 
-// Observe reads all tables that exist; it makes none. Of chains that begin with
-// KUBE- it has the names only.
+// Observe reads all tables that exist; it makes none. Of chains of services it
+// has the names only.
 func (b *Backend) Observe(ctx context.Context) (saved ruleset.Saved, err error) {
 	err = save(ctx, b.program, func(r io.Reader) error {
 		saved, err = ruleset.Read(r)

@@ -24,60 +24,77 @@ func benchPort(i, first int) service.ServicePort {
 	return p
 }
 
-// BenchmarkServices is the first load of 1,000 services of 10 endpoints, a
-// restart with them, and one endpoint for another among them.
+// BenchmarkServices is, for 1,000 and 5,000 services of 10 endpoints: the first
+// load, a restart or repair, one endpoint for another, a service more and less,
+// and a look whether others changed anything.
 func BenchmarkServices(b *testing.B) {
-	const count = 1000
-	settings := ruleset.Settings{Family: service.IPv4, MasqueradeMark: 0x4000, Pods: ruleset.Detector{Link: "eni+"}, Terse: true}
-	for _, v := range []Variant{NFT, Legacy} {
-		n := nstest.New(b)
-		var s *Services
-		load := func() {
-			backend, err := Open(v, service.IPv4)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if s, err = backend.Services(b.Context(), settings); err != nil {
-				b.Fatal(err)
-			}
-			for i := range count {
-				p := benchPort(i, 0)
-				s.Set(p.Name.Key, []service.ServicePort{p})
-			}
-			if _, err := s.Sync(b.Context()); err != nil {
-				b.Fatal(err)
-			}
+	for _, count := range []int{1000, 5000} {
+		for _, v := range []Variant{NFT, Legacy} {
+			b.Run(fmt.Sprintf("%d/%s", count, v), func(b *testing.B) { benchmarkServices(b, count, v) })
 		}
-		b.Run(string(v)+"/load", func(b *testing.B) {
-			n.Do(func() {
-				for b.Loop() {
-					b.StopTimer()
-					n.Run(program(v, service.IPv4), "-t", "nat", "-F")
-					n.Run(program(v, service.IPv4), "-t", "nat", "-X")
-					b.StartTimer()
-					load()
-				}
-			})
-		})
-		b.Run(string(v)+"/restart", func(b *testing.B) {
-			n.Do(func() {
-				for b.Loop() {
-					load()
-				}
-			})
-		})
-		b.Run(string(v)+"/endpoint", func(b *testing.B) {
+	}
+}
+
+func benchmarkServices(b *testing.B, count int, v Variant) {
+	settings := ruleset.Settings{Family: service.IPv4, MasqueradeMark: 0x4000, Pods: ruleset.Detector{Link: "eni+"}, Terse: true}
+	n := nstest.New(b)
+	var backend *Backend
+	var s *Services
+	sync := func(b *testing.B) {
+		if _, err := s.Sync(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	load := func(b *testing.B) {
+		var err error
+		if s, err = backend.Services(b.Context(), settings); err != nil {
+			b.Fatal(err)
+		}
+		for i := range count {
+			p := benchPort(i, 0)
+			s.Set(p.Name.Key, []service.ServicePort{p})
+		}
+		sync(b)
+	}
+	run := func(name string, f func(b *testing.B, turn int)) {
+		b.Run(name, func(b *testing.B) {
 			n.Do(func() {
 				turn := 0
 				for b.Loop() {
 					turn++
-					p := benchPort(count/2, turn%2)
-					s.Set(p.Name.Key, []service.ServicePort{p})
-					if chains, err := s.Sync(b.Context()); err != nil || chains != 3 {
-						b.Fatalf("%d chains, %v", chains, err)
-					}
+					f(b, turn)
 				}
 			})
 		})
 	}
+	n.Do(func() {
+		var err error
+		if backend, err = Open(v, service.IPv4); err != nil {
+			b.Fatal(err)
+		}
+	})
+	run("load", func(b *testing.B, _ int) {
+		b.StopTimer()
+		if _, err := backend.RemoveServices(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		load(b)
+	})
+	run("restart", func(b *testing.B, _ int) { load(b) })
+	run("endpoint", func(b *testing.B, turn int) {
+		p := benchPort(count/2, turn%2)
+		s.Set(p.Name.Key, []service.ServicePort{p})
+		sync(b)
+	})
+	run("service", func(b *testing.B, turn int) {
+		p := benchPort(count, 0)
+		s.Set(p.Name.Key, []service.ServicePort{p}[turn%2:])
+		sync(b)
+	})
+	run("look", func(b *testing.B, _ int) {
+		if _, err := backend.Fingerprint(); err != nil {
+			b.Fatal(err)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
@@ -47,7 +48,7 @@ func (s *Services) sift(ctx context.Context, ports []service.PortName) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	err := s.write(ctx, s.ledger.Probe(ports, s.backend.limit()))
+	_, err := s.write(ctx, func() ruleset.Batch { return s.ledger.Probe(ports, s.backend.limit()) })
 	switch {
 	case err == nil:
 		return nil

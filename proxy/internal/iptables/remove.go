@@ -11,17 +11,22 @@ import (
 // jumps to them, and returns how many chains that were. What kubelet has stays.
 // Services that were made before must not be used any more.
 func (b *Backend) RemoveServices(ctx context.Context) (int, error) {
-	have, err := b.Observe(ctx)
+	chains := 0
+	err := b.counters.write(ctx, func() error {
+		have, err := b.Observe(ctx)
+		if err != nil {
+			return err
+		}
+		removal := ruleset.Removal(have, b.limit())
+		if removal.Empty() {
+			return nil
+		}
+		b.own.unsure = true
+		chains += removal.Chains
+		return b.feed(ctx, removal.Input())
+	})
 	if err != nil {
 		return 0, fmt.Errorf("removing services: %w", err)
 	}
-	removal := ruleset.Removal(have, b.limit())
-	if removal.Empty() {
-		return 0, nil
-	}
-	if err := b.counters.write(ctx, func() error { return b.feed(ctx, removal.Input()) }); err != nil {
-		return 0, fmt.Errorf("removing %d chains of services: %w", removal.Chains, err)
-	}
-	b.own.unsure = true
-	return removal.Chains, nil
+	return chains, nil
 }

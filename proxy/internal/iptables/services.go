@@ -92,14 +92,13 @@ func (s *Services) Set(k service.Key, ports []service.ServicePort) {
 // error the next one must be of a new Services; if it is a Refused, all others
 // were written, and this one goes on.
 func (s *Services) Sync(ctx context.Context) (chains int, err error) {
-	batch := s.ledger.Batch(s.backend.limit())
-	err = s.write(ctx, batch)
+	plan := func() ruleset.Batch { return s.ledger.Batch(s.backend.limit()) }
+	batch, err := s.write(ctx, plan)
 	if rejected(err) {
 		if sifted := s.sift(ctx, batch.Ports()); sifted != nil {
 			return 0, sifted
 		}
-		batch = s.ledger.Batch(s.backend.limit())
-		err = s.write(ctx, batch)
+		batch, err = s.write(ctx, plan)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("writing %d chains of services: %w", batch.Chains, err)
@@ -121,20 +120,32 @@ func (b *Backend) limit() int {
 	return 0
 }
 
-func (s *Services) write(ctx context.Context, batch ruleset.Batch) error {
-	if !batch.Empty() {
-		err := s.backend.counters.write(ctx, func() error { return s.backend.feed(ctx, batch.Input()) })
-		if err != nil {
+// write writes a batch, and takes note of what became of it. One of a single
+// transaction that another program got in the way of was not written at all;
+// of others some may have been, so that they are planned anew.
+func (s *Services) write(ctx context.Context, plan func() ruleset.Batch) (batch ruleset.Batch, err error) {
+	err = s.backend.counters.write(ctx, func() error {
+		batch = plan()
+		if batch.Empty() {
+			return nil
+		}
+		err := s.backend.feed(ctx, batch.Input())
+		if err == nil {
+			s.backend.own.add(batch)
+			return nil
+		}
+		if batch.Transactions() > 1 || patience(err) == 0 {
+			s.backend.own.unsure = true
 			now, readErr := s.backend.hold(ctx, s.settings)
 			if readErr != nil {
 				return errors.Join(err, readErr)
 			}
 			s.ledger.Failed(batch, now)
-			s.backend.own.unsure = true
-			return err
 		}
-		s.backend.own.add(batch)
+		return err
+	})
+	if err == nil {
+		s.ledger.Done(batch)
 	}
-	s.ledger.Done(batch)
-	return nil
+	return batch, err
 }

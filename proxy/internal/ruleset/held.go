@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"strings"
 )
 
 // Held is what the kernel holds of services, whoever wrote it: a hash of every
@@ -88,7 +87,7 @@ func (b *built) missing(chain chainKey, want []Rule) []jump {
 }
 
 func (h *holder) chain(table, name string) error {
-	if strings.HasPrefix(name, "KUBE-") && (table == "nat" || table == "filter") {
+	if ofServices(name) && (table == "nat" || table == "filter") {
 		h.sums[chainKey{table, name}] = content{}
 	}
 	return nil

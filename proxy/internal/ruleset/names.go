@@ -22,6 +22,17 @@ const (
 	kubeFirewall      = "KUBE-FIREWALL"
 )
 
+// ofServices says whether a chain is of services, kube-proxy's or ours. Others
+// have chains that begin with KUBE-, too: kubelet, and kube-router.
+func ofServices(chain string) bool {
+	switch chain {
+	case kubeServices, kubeNodePorts, kubeHostPorts, kubePostrouting, kubeMarkMasq, kubeExternal, kubeForward,
+		kubeProxyFirewall, kubeFirewall, "KUBE-PROXY-CANARY", probeChain:
+		return true
+	}
+	return ofService(chain)
+}
+
 // chainNames are the chains of one service-port.
 type chainNames struct {
 	cluster, local     string // balance over endpoints, by policy

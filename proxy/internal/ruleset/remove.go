@@ -3,11 +3,7 @@ package ruleset
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
-
-// kubelets are chains that begin with KUBE- and are kubelet's.
-var kubelets = []string{"KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT", kubeFirewall}
 
 // Removal deletes all chains of services, kube-proxy's too, and the rules that
 // lead to them. It leaves what kubelet has, and chains that others lead to from
@@ -16,9 +12,8 @@ func Removal(have Saved, limit int) Batch {
 	b := Batch{limit: limit}
 	for _, t := range have {
 		var names []string
-		kept := func(c SavedChain) bool {
-			return !strings.HasPrefix(c.Name, "KUBE-") || slices.Contains(kubelets, c.Name)
-		}
+		// KUBE-FIREWALL is kubelet's, which has the same rule in it.
+		kept := func(c SavedChain) bool { return !ofServices(c.Name) || c.Name == kubeFirewall }
 		wanted := map[string]bool{} // by others
 		for _, c := range t.Chains {
 			if kept(c) && !builtIn(c.Name) {
@@ -46,7 +41,13 @@ func Removal(have Saved, limit int) Batch {
 				}
 			}
 		}
-		slices.SortFunc(names, func(a, c string) int { return cmp.Or(cmp.Compare(rank(a), rank(c)), cmp.Compare(a, c)) })
+		last := func(name string) int { // what all lead to
+			if name == kubeMarkMasq {
+				return len(ownPrefixes)
+			}
+			return rank(name)
+		}
+		slices.SortFunc(names, func(a, c string) int { return cmp.Or(cmp.Compare(last(a), last(c)), cmp.Compare(a, c)) })
 		for _, name := range names {
 			p := b.part(t.Name)
 			p.unsure = true

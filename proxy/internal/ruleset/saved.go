@@ -34,7 +34,7 @@ func Parse(text string) (Saved, error) {
 // Read does the same as it comes, and leaves out the rules that chains of
 // services have: of those it has the names.
 func Read(r io.Reader) (Saved, error) {
-	return read(r, func(chain string) bool { return !strings.HasPrefix(chain, "KUBE-") })
+	return read(r, func(chain string) bool { return !ofServices(chain) })
 }
 
 func read(r io.Reader, keep func(chain string) bool) (Saved, error) {
