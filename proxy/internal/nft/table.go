@@ -220,6 +220,7 @@ func (t *Table) frame(b *batch) (bool, error) {
 		}
 	}
 	t.exists, t.whole, t.chains = true, true, sum
+	t.note(b, "unread")
 	return true, nil
 }
 
@@ -248,15 +249,19 @@ func (t *Table) remember() error {
 	if err != nil {
 		return fmt.Errorf("reading the rules back: %w", err)
 	}
-	layout := fmt.Sprintf("%s %s %s", setsSum(t.wantedSets()), t.chains, rules)
 	b := newBatch()
+	t.note(b, rules)
+	return t.socket.commit(b)
+}
+
+// note writes what the table is written from.
+func (t *Table) note(b *batch, rules string) {
 	key := number32(1)
 	if t.layout != "" {
 		b.take(tableName, layoutSet, key, nil)
 	}
-	b.element(layoutSet, key, nil, content{"", layout})
-	t.layout = layout
-	return t.socket.commit(b)
+	t.layout = fmt.Sprintf("%s %s %s", setsSum(t.wantedSets()), t.chains, rules)
+	b.element(layoutSet, key, nil, content{"", t.layout})
 }
 
 func setsSum(all []set) string {
