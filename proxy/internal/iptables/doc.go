@@ -12,6 +12,9 @@
 // them. 60,000 then take 4 s. A service that iptables-restore does not take is
 // found and left out (Refused).
 //
+// A Watch tells others' changes from ours: a flush, a chain or a rule that is
+// gone. A new Services then finds what is missing and puts it in its place.
+//
 // It holds no policy: package ruleset decides what is to change. A Backend
 // works in the network namespace of the calling thread, with one variant of
 // iptables, nft or legacy; the kernel runs the rules of both, so that all
