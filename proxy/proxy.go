@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // NodeNAT is all that decides external SNAT and the connection mark.
@@ -17,6 +19,17 @@ type Randomize = ruleset.Randomize
 // ParseRandomize reads prng, hashrandom or none.
 func ParseRandomize(s string) (Randomize, error) { return ruleset.ParseRandomize(s) }
 
+// Mode is the kernel interface that holds our rules.
+type Mode string
+
+// The modes. Off has external SNAT in iptables, and no services: kube-proxy
+// serves them.
+const (
+	IPTables Mode = "iptables"
+	NFTables Mode = "nftables"
+	Off      Mode = "off"
+)
+
 // Variant says which iptables to use.
 type Variant string
 
@@ -27,130 +40,195 @@ const (
 	Legacy         = Variant(iptables.Legacy)
 )
 
-// rounds is how often Sync plans and applies before it says that somebody
-// works against it.
-const rounds = 3
-
-// Proxy writes the rules of the network namespace that it is called in. It is
-// not safe for concurrent use.
+// Proxy writes the rules of the network namespace that it is called in. Its
+// methods may be called from several goroutines; they wait for each other.
 type Proxy struct {
-	variant Variant
-	backend *iptables.Backend    // nil before the first Sync
-	taken   bool                 // what aws-node left elsewhere is gone
-	seen    iptables.Fingerprint // of the rules after the last Sync
-	synced  bool                 // the last Sync succeeded
+	mode Mode
 
-	services *iptables.Services // nil before the first SyncServices
-	settings ServiceSettings    // of services
+	mu       sync.Mutex
+	backend  backend
+	nat      written
+	services written
+	writers  []writer // nil: the kernel must be read
+	settings ServiceSettings
+	tally    tally
+	flows    flows
 }
 
-// New returns a Proxy for a variant of iptables. It touches nothing.
-func New(v Variant) *Proxy { return &Proxy{variant: v} }
+// written is what is known of a part of the rules.
+type written struct {
+	valid bool // they are as the last success left them
+	taken bool // what other agents left elsewhere is gone
+}
 
-// Sync makes the rules what the settings ask for, and returns what it did, in
-// order, also when it fails halfway. Calling it again repairs.
+// backend is a kernel interface with our rules in it.
+type backend interface {
+	// open finds what is needed, at the first call, and says what it found.
+	open(context.Context) ([]string, error)
+	// touched says whether others changed anything since the last call or
+	// the last write of ours. It is quick and starts no process.
+	touched() (bool, error)
+	// nodeNAT makes external SNAT and the connection mark what is wanted, and
+	// says what it did; zero wants none.
+	nodeNAT(context.Context, NodeNAT) ([]string, error)
+	// observe reads what the kernel holds of services.
+	observe(ctx context.Context, s ServiceSettings, terse bool) ([]writer, error)
+	// took notes that the last change was ours.
+	took() error
+	// takeOverNAT and takeOverServices remove what other agents, or we in
+	// another mode, left in other places than this.
+	takeOverNAT(context.Context) ([]string, error)
+	takeOverServices(context.Context) ([]string, error)
+	// removeServices removes all that services have.
+	removeServices(context.Context) ([]string, error)
+}
+
+// writer writes services, of one family or of both.
+type writer interface {
+	// Set says which ports a service is to have; nil deletes it.
+	Set(service.Key, []service.ServicePort)
+	// Sync writes what was set, and returns how many changes that was.
+	Sync(context.Context) (int, error)
+}
+
+// New returns a Proxy. It touches nothing. The variant counts where iptables
+// is written.
+func New(m Mode, v Variant) *Proxy {
+	p := &Proxy{mode: m}
+	if m == NFTables {
+		p.backend = &nftables{}
+	} else {
+		p.backend = newIPTables(m, v)
+	}
+	return p
+}
+
+// Expect says which settings services will have, from the run before: by them
+// external SNAT may be written before services are known, and what is there of
+// these stays as it is.
+func (p *Proxy) Expect(s ServiceSettings) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := p.backend.(*nftables); ok {
+		t.expected = s
+	}
+}
+
+// Sync makes external SNAT and the connection mark what the settings ask for,
+// and returns what it did, in order, also when it fails halfway. Calling it
+// again repairs.
 func (p *Proxy) Sync(ctx context.Context, nat NodeNAT) ([]string, error) {
 	if err := nat.Validate(); err != nil {
 		return nil, fmt.Errorf("external SNAT: %w", err)
 	}
-	return p.converge(ctx, nat.Ruleset())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.syncNAT(ctx, nat)
 }
 
-// Cleanup removes all that Sync made, and what aws-node left of its kind.
-func (p *Proxy) Cleanup(ctx context.Context) ([]string, error) {
-	return p.converge(ctx, nil)
-}
-
-// Check says whether the rules are untouched since the last successful Sync,
-// without starting a process: on nft it asks for one number, which any change
-// to any table moves; on legacy it copies two tables.
-func (p *Proxy) Check() (bool, error) {
-	if !p.synced {
-		return false, nil
-	}
-	now, err := p.backend.Fingerprint()
-	if err != nil {
-		return false, fmt.Errorf("checking rules: %w", err)
-	}
-	return now == p.seen, nil
-}
-
-// converge brings ours in before it takes out what aws-node left elsewhere, so
-// that there is no gap.
-func (p *Proxy) converge(ctx context.Context, want ruleset.Ruleset) ([]string, error) {
-	p.synced = false
-	done, err := p.open(ctx)
+func (p *Proxy) syncNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
+	done, err := p.begin(ctx)
 	if err != nil {
 		return done, err
 	}
-	changes, seen, err := settle(ctx, p.backend, want)
+	p.nat.valid = false
+	changes, err := p.backend.nodeNAT(ctx, nat)
 	done = append(done, changes...)
 	if err != nil {
 		return done, err
 	}
-	if !p.taken {
-		changes, err = takeOver(ctx, p.backend.Variant().Other())
+	if !p.nat.taken {
+		changes, err := p.backend.takeOverNAT(ctx)
 		done = append(done, changes...)
 		if err != nil {
 			return done, fmt.Errorf("taking over from aws-node: %w", err)
 		}
-		p.taken = true
-	}
-	if len(changes) > 0 {
-		changes, seen, err = settle(ctx, p.backend, want)
-		done = append(done, changes...)
-		if err != nil {
-			return done, err
+		p.nat.taken = true
+		if len(changes) > 0 { // they may have been in front of ours
+			changes, err = p.backend.nodeNAT(ctx, nat)
+			done = append(done, changes...)
+			if err != nil {
+				return done, err
+			}
 		}
 	}
-	p.seen, p.synced = seen, true
+	p.nat.valid = true
 	return done, nil
 }
 
-// open finds the node's variant, at the first call.
-func (p *Proxy) open(ctx context.Context) ([]string, error) {
-	if p.backend != nil {
-		return nil, nil
-	}
-	v, why := iptables.Variant(p.variant), "as told"
-	if p.variant == Auto {
-		var err error
-		if v, why, err = iptables.Detect(ctx); err != nil {
-			return nil, err
-		}
-	}
-	backend, err := iptables.Open(v)
-	if err != nil {
-		return nil, err
-	}
-	p.backend = backend
-	return []string{fmt.Sprintf("use iptables-%s (%s)", v, why)}, nil
+// Cleanup removes external SNAT and the connection mark, and what aws-node
+// left of its kind. Services stay as they are, so that connections survive
+// until another proxy takes over; CleanupServices removes them.
+func (p *Proxy) Cleanup(ctx context.Context) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.syncNAT(ctx, NodeNAT{})
 }
 
-// settle plans and applies until a look at the kernel finds nothing left to do.
-// The fingerprint is taken before that look: a change since then is noticed.
-func settle(ctx context.Context, b *iptables.Backend, want ruleset.Ruleset) (done []string, seen iptables.Fingerprint, err error) {
-	for round := 0; ; round++ {
-		if seen, err = b.Fingerprint(); err != nil {
-			return done, seen, fmt.Errorf("reading rules: %w", err)
-		}
-		have, err := b.Observe(ctx)
-		if err != nil {
-			return done, seen, fmt.Errorf("reading rules: %w", err)
-		}
-		plan := ruleset.Diff(have, want)
-		if len(plan) == 0 {
-			return done, seen, nil
-		}
-		if round == rounds {
-			return done, seen, fmt.Errorf("rules do not stay as written after %d rounds, the first being %q: does aws-node still run?", rounds, plan[0])
-		}
-		applied, err := b.Apply(ctx, plan)
-		for _, c := range plan[:applied] {
-			done = append(done, c.String())
-		}
-		if err != nil {
-			return done, seen, fmt.Errorf("writing rules: %w", err)
-		}
+// CleanupServices removes all chains of services, kube-proxy's included, but
+// not those that kubelet has.
+func (p *Proxy) CleanupServices(ctx context.Context) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	done, err := p.begin(ctx)
+	if err != nil {
+		return done, err
 	}
+	p.writers, p.services.valid = nil, false
+	changes, err := p.backend.removeServices(ctx)
+	return append(done, changes...), err
+}
+
+// Counts are what happened while iptables was written: how often another
+// program was in the way, and how often a write failed in the end.
+type Counts struct{ Contended, Failed uint64 }
+
+// Counts may be called at any time.
+func (p *Proxy) Counts() Counts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := p.backend.(*ipTables); ok {
+		return t.counts()
+	}
+	return Counts{}
+}
+
+// Tally is what the services came to at the last SyncServices.
+func (p *Proxy) Tally() Tally {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tally.total
+}
+
+// Untouched says whether external SNAT, and the services, are as the last
+// success left them. It starts no process: where nf_tables is written it asks
+// for one number, which any change to any table moves; legacy tables are
+// copied and compared.
+func (p *Proxy) Untouched() (nat, services bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.look(); err != nil {
+		return false, false, err
+	}
+	return p.nat.valid, p.services.valid, nil
+}
+
+// begin opens the backend, and notices what others did.
+func (p *Proxy) begin(ctx context.Context) ([]string, error) {
+	done, err := p.backend.open(ctx)
+	if err != nil {
+		return done, err
+	}
+	return done, p.look()
+}
+
+func (p *Proxy) look() error {
+	touched, err := p.backend.touched()
+	if err != nil {
+		return fmt.Errorf("checking rules: %w", err)
+	}
+	if touched {
+		p.nat.valid, p.services.valid = false, false
+	}
+	return nil
 }

@@ -4,74 +4,183 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// ServiceSettings are what all services have in common.
-type ServiceSettings = ruleset.Settings
+// ServiceSettings are what all services have in common. Addresses and blocks
+// are of either family.
+type ServiceSettings struct {
+	// MasqueradeMark is the packet mark's bit for "translate the source";
+	// kube-proxy's is bit 14, 0x4000.
+	MasqueradeMark uint32
+	// MasqueradeAll translates the source of all that goes to a cluster IP.
+	MasqueradeAll bool
+	// PodLink and PodBlocks tell pods from other sources: by the link that
+	// their packets come in by (a final + stands for any ending), or by their
+	// block, at most one of a family. Neither tells nobody.
+	PodLink   string
+	PodBlocks []netip.Prefix
+	// NodeAddrs are this node's addresses: if a service's source ranges have
+	// one of them, its balancer's addresses may come from this node.
+	NodeAddrs []netip.Addr
+	// NodePortAddrs are the addresses that have node ports; empty for all.
+	NodePortAddrs []netip.Addr
+	// LocalhostNodePorts gives 127.0.0.1 node ports, too.
+	LocalhostNodePorts bool
+	// DropInvalid drops what conntrack cannot place; off if the sysctl
+	// nf_conntrack_tcp_be_liberal is on.
+	DropInvalid bool
+}
 
-// Detector tells pods from other sources.
-type Detector = ruleset.Detector
+// family are the settings for one family.
+func (s ServiceSettings) family(f service.Family, terse bool) ruleset.Settings {
+	of := func(a netip.Addr) bool { return service.FamilyOf(a) == f }
+	out := ruleset.Settings{
+		Family: f, MasqueradeMark: s.MasqueradeMark, MasqueradeAll: s.MasqueradeAll,
+		NodeAddrs: keep(s.NodeAddrs, of), NodePortAddrs: keep(s.NodePortAddrs, of),
+		LocalhostNodePorts: s.LocalhostNodePorts && f == service.IPv4,
+		DropInvalid:        s.DropInvalid, Terse: terse,
+	}
+	out.Pods.Link = s.PodLink
+	for _, b := range s.PodBlocks {
+		if of(b.Addr()) {
+			out.Pods.Block = b
+		}
+	}
+	return out
+}
+
+func keep[T any](all []T, want func(T) bool) []T {
+	var kept []T
+	for _, each := range all {
+		if want(each) {
+			kept = append(kept, each)
+		}
+	}
+	return kept
+}
+
+// Source has the services; a service.Tracker is one.
+type Source interface {
+	// Services are the keys of all services.
+	Services() []service.Key
+	// Resolve returns the ports of a service, and what of it is refused.
+	Resolve(service.Key) ([]service.ServicePort, error)
+}
 
 // ServiceSync is what SyncServices did.
 type ServiceSync struct {
-	// Chains is how many were written or deleted.
-	Chains int
+	// Changes is how many chains, or elements of maps, were written or deleted.
+	Changes int
 	// Full says that the kernel was read, and all services were gone through.
 	Full bool
-	// Refused names what cannot be served of the services gone through, and
-	// why; nil if there is nothing. Everything else was written.
-	Refused error
+	// Removed says what other proxies left elsewhere and was removed.
+	Removed []string
+	// Refused has, of the services gone through, what of each cannot be
+	// served, and why. Everything else was written.
+	Refused map[service.Key]error
 }
 
-// SyncServices makes the rules of services what the tracker says. It goes
-// through the changed ones; the first call, one after a failure, and one with
-// other settings read the kernel and go through all. So does a call with redo,
-// which repairs what Check saw others change.
+// SyncServices makes the rules of services what the source says. It goes
+// through the changed ones; the first call, one after a failure or after
+// others changed rules, and one with other settings read the kernel and go
+// through all.
 //
-// The tracker must know all services and slices before the first call, which
-// deletes the chains of all others. Cleanup leaves services as they are, so
-// that connections survive until another proxy takes over.
-func (p *Proxy) SyncServices(ctx context.Context, t *service.Tracker, changed []service.Key, s ServiceSettings, redo bool) (ServiceSync, error) {
-	var did ServiceSync
-	if _, err := p.open(ctx); err != nil {
+// The source must know all services and slices before the first call, which
+// deletes the rules of all others. The services are resolved one by one: what
+// changes meanwhile belongs into the next call.
+func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service.Key, s ServiceSettings) (ServiceSync, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	did := ServiceSync{Refused: map[service.Key]error{}}
+	if p.mode == Off {
+		return did, errors.New("services are served by another proxy in mode off")
+	}
+	if _, err := p.begin(ctx); err != nil {
 		return did, err
 	}
-	before, err := p.backend.Fingerprint()
-	if err != nil {
-		return did, fmt.Errorf("reading rules: %w", err)
-	}
-	if did.Full = redo || p.services == nil || !p.settings.Equal(s); did.Full {
-		if p.services, err = p.backend.Services(ctx, s); err != nil {
+	resolved := p.resolve(from, changed, did.Refused)
+	p.tally.turn()
+	if did.Full = p.writers == nil || !p.services.valid || p.tally.turned || !reflect.DeepEqual(p.settings, s); did.Full {
+		maps.Copy(resolved, p.resolve(from, from.Services(), did.Refused))
+		p.tally.turn()
+		if err := p.observe(ctx, s); err != nil {
 			return did, err
 		}
-		p.settings, changed = s, t.Services()
 	}
-	var refused []error
-	for _, k := range changed {
-		ports, err := t.Resolve(k)
-		refused = append(refused, err)
-		p.services.Set(k, ports)
+	for k, ports := range resolved {
+		for _, w := range p.writers {
+			w.Set(k, ports)
+		}
 	}
-	did.Refused = errors.Join(refused...)
-	if did.Chains, err = p.services.Sync(ctx); err != nil {
-		p.services = nil
+	if err := p.write(ctx, &did); err != nil {
+		p.writers, p.services.valid = nil, false
 		return did, err
 	}
-	return did, p.ownChange(before)
+	p.services.valid, p.tally.turned = true, false
+	return did, p.takeOver(ctx, &did)
 }
 
-// ownChange keeps Check from taking our own change of services for another's.
-func (p *Proxy) ownChange(before iptables.Fingerprint) error {
-	after, err := p.backend.Fingerprint()
+// resolve resolves services, and notes what others need of the outcome.
+func (p *Proxy) resolve(from Source, keys []service.Key, refused map[service.Key]error) map[service.Key][]service.ServicePort {
+	resolved := make(map[service.Key][]service.ServicePort, len(keys))
+	for _, k := range keys {
+		ports, err := from.Resolve(k)
+		if err != nil {
+			refused[k] = err
+		}
+		resolved[k] = ports
+		p.flows.set(k, ports)
+		p.tally.set(k, ports)
+	}
+	return resolved
+}
+
+// observe reads the kernel anew.
+func (p *Proxy) observe(ctx context.Context, s ServiceSettings) error {
+	p.writers, p.services.valid = nil, false
+	writers, err := p.backend.observe(ctx, s, p.tally.terse)
 	if err != nil {
-		return fmt.Errorf("reading rules: %w", err)
+		return err
 	}
-	if before == p.seen {
-		p.seen = after
-	}
+	p.writers, p.settings = writers, s
 	return nil
+}
+
+func (p *Proxy) write(ctx context.Context, did *ServiceSync) error {
+	var failed []error
+	for _, w := range p.writers {
+		n, err := w.Sync(ctx)
+		did.Changes += n
+		var refused iptables.Refused
+		if errors.As(err, &refused) {
+			for port, why := range refused {
+				did.Refused[port.Key] = errors.Join(did.Refused[port.Key], why)
+			}
+			err = nil
+		}
+		failed = append(failed, err)
+	}
+	failed = append(failed, p.backend.took())
+	return errors.Join(failed...)
+}
+
+// takeOver removes services from where this mode has none, once.
+func (p *Proxy) takeOver(ctx context.Context, did *ServiceSync) error {
+	if p.services.taken {
+		return nil
+	}
+	changes, err := p.backend.takeOverServices(ctx)
+	did.Removed = changes
+	if err != nil {
+		return fmt.Errorf("taking over services: %w", err)
+	}
+	p.services.taken = true
+	return p.backend.took()
 }

@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os/exec"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
 	"github.com/causeway-cni/causeway/proxy/internal/nft"
@@ -15,31 +13,57 @@ import (
 // knows the VPC's blocks of its own time only, so it must not outlive it.
 const awsNodeTable = "aws-cni"
 
-// takeOver removes what aws-node left in places that are not ours: its nft
-// table, and its chains in the other variant of iptables.
-func takeOver(ctx context.Context, other iptables.Variant) ([]string, error) {
+// kubeProxyTable is kube-proxy's in nftables mode.
+const kubeProxyTable = "kube-proxy"
+
+func dropAWSNode() ([]string, error) { return dropTable(awsNodeTable, "aws-node", service.IPv4) }
+
+func dropKubeProxy() ([]string, error) {
+	return dropTable(kubeProxyTable, "kube-proxy", service.IPv4, service.IPv6)
+}
+
+func dropTable(name, whose string, families ...service.Family) ([]string, error) {
 	var done []string
-	deleted, err := nft.DeleteTable(awsNodeTable)
+	for _, f := range families {
+		deleted, err := nft.DeleteTable(f, name)
+		if err != nil {
+			return done, err
+		}
+		if deleted {
+			done = append(done, fmt.Sprintf("nft: drop table %s of %s (%s's)", name, f, whose))
+		}
+	}
+	return done, nil
+}
+
+// removeAWS removes external SNAT from a variant of iptables.
+func removeAWS(ctx context.Context, v iptables.Variant) ([]string, error) {
+	b, err := iptables.Open(v, service.IPv4)
+	if notInstalled(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	if deleted {
-		done = append(done, fmt.Sprintf("nft: drop table ip %s (aws-node's)", awsNodeTable))
+	have, err := b.Observe(ctx)
+	if err != nil || !have.HasOwned() {
+		return nil, err
 	}
-	backend, err := iptables.Open(other, service.IPv4)
-	if errors.Is(err, exec.ErrNotFound) {
-		return done, nil
+	changes, err := settle(ctx, b, nil)
+	for i, c := range changes {
+		changes[i] = fmt.Sprintf("iptables-%s: %s", v, c)
+	}
+	return changes, err
+}
+
+// removeKube removes services from a variant of iptables.
+func removeKube(ctx context.Context, v iptables.Variant) ([]string, error) {
+	backends, err := openFamilies(ctx, v)
+	if notInstalled(err) {
+		return nil, nil
 	}
 	if err != nil {
-		return done, err
+		return nil, err
 	}
-	have, err := backend.Observe(ctx)
-	if err != nil || !have.HasOwned() {
-		return done, err
-	}
-	changes, _, err := settle(ctx, backend, nil)
-	for _, c := range changes {
-		done = append(done, fmt.Sprintf("iptables-%s: %s", other, c))
-	}
-	return done, err
+	return (&ipTables{backends: backends, watch: iptables.NewWatch(backends...)}).removeServices(ctx)
 }

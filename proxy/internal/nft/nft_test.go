@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 func TestGenerationMovesWithEveryTransaction(t *testing.T) {
@@ -37,7 +38,7 @@ func TestDeleteTable(t *testing.T) {
 	n.Run("nft", "add", "table", "ip6", "mine")
 	for _, want := range []bool{true, false} {
 		n.Do(func() {
-			if deleted, err := DeleteTable("mine"); err != nil || deleted != want {
+			if deleted, err := DeleteTable(service.IPv4, "mine"); err != nil || deleted != want {
 				t.Errorf("DeleteTable = %v, %v; want %v", deleted, err, want)
 			}
 		})

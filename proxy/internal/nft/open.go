@@ -93,7 +93,7 @@ func (t *Table) read() error {
 			return nil
 		}
 	}
-	if err := t.readElements(layoutSet, func(e found) { t.layout = e.comment }); err != nil {
+	if err := t.readElements(layoutSet, func(e found) error { t.layout = e.comment; return nil }); err != nil {
 		return err
 	}
 	sums := strings.Fields(t.layout)
@@ -167,7 +167,9 @@ type found struct {
 	comment        string
 }
 
-func (t *Table) readElements(set string, f func(found)) error {
+// readElements reads a set. The kernel may show elements twice, and miss
+// others, while it makes the set's hash larger: f says errInterrupted then.
+func (t *Table) readElements(set string, f func(found) error) error {
 	return t.socket.dump(unix.NFT_MSG_GETSETELEM, 0, func(b *batch) {
 		b.text(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
 		b.text(unix.NFTA_SET_ELEM_LIST_SET, set)
@@ -196,7 +198,9 @@ func (t *Table) readElements(set string, f func(found)) error {
 					}
 				}
 			}
-			f(e)
+			if err := f(e); err != nil {
+				return err
+			}
 		}
 	})
 }
@@ -212,8 +216,16 @@ func (f *family) read(t *Table) error {
 		case endpoints:
 			err = t.readElements(name, f.foundEndpoint)
 		default:
-			err = t.readElements(name, func(e found) {
-				f.have[place{set, string(e.key) + string(e.end)}] = entry{content: content{string(e.data), strings.Clone(e.comment)}}
+			err = t.readElements(name, func(e found) error {
+				at := place{set, string(e.key) + string(e.end)}
+				if _, twice := f.have[at]; twice {
+					return errInterrupted
+				}
+				f.have[at] = entry{content: content{string(e.data), e.comment}}
+				if set == affinitySeconds {
+					t.foundStay(e.key)
+				}
+				return nil
 			})
 		}
 		if err != nil {
@@ -241,19 +253,23 @@ func (f *family) groupOf(id uint32) *group {
 	return g
 }
 
-func (f *family) foundEndpoint(e found) {
+func (f *family) foundEndpoint(e found) error {
 	at, ok := endpointFrom(e.data)
 	if !ok || len(e.key) != 8 {
-		return
+		return nil
 	}
 	g, slot := f.groupOf(binary.NativeEndian.Uint32(e.key)), int(binary.NativeEndian.Uint32(e.key[4:]))
 	if g == nil || slot >= maxSlots {
-		return
+		return nil
 	}
 	if more := slot + 1 - len(g.slots); more > 0 {
 		g.slots = append(g.slots, make([]netip.AddrPort, more)...)
 	}
+	if g.slots[slot].IsValid() {
+		return errInterrupted
+	}
 	g.slots[slot] = at
+	return nil
 }
 
 // referred notes groups that front ends lead to, and what affine endpoints are

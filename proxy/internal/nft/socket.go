@@ -12,8 +12,9 @@ import (
 // socket is a netlink socket of the network namespace that it was opened in.
 // It is kept: closing one waits for an RCU grace period, 12 ms.
 type socket struct {
-	fd  int
-	buf []byte // for answers
+	fd      int
+	buf     []byte // for answers
+	commits uint32 // transactions that the kernel carried out
 }
 
 // sendBuffer is the largest transaction, in bytes; the kernel takes as much
@@ -29,7 +30,7 @@ func dial() (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a netlink socket: %w", err)
 	}
-	s := &socket{fd, make([]byte, 64<<10)}
+	s := &socket{fd: fd, buf: make([]byte, 64<<10)}
 	err = errors.Join(
 		unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer),
@@ -116,6 +117,9 @@ func (s *socket) commit(b *batch) error {
 	}
 	if first == nil && !acknowledged {
 		first = errors.New("nf_tables did not answer")
+	}
+	if first == nil {
+		s.commits++
 	}
 	return first
 }

@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"github.com/causeway-cni/causeway/proxy/internal/iptables"
+	"github.com/causeway-cni/causeway/proxy/internal/nft"
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
+	"github.com/causeway-cni/causeway/proxy/service"
+)
+
+// ipTables has all rules in iptables, of one variant.
+type ipTables struct {
+	mode     Mode
+	variant  Variant
+	backends []*iptables.Backend // IPv4, and IPv6 where the node has it
+	watch    *iptables.Watch
+}
+
+func newIPTables(m Mode, v Variant) *ipTables { return &ipTables{mode: m, variant: v} }
+
+// open finds the node's variant.
+func (t *ipTables) open(ctx context.Context) ([]string, error) {
+	if t.watch != nil {
+		return nil, nil
+	}
+	v, why := iptables.Variant(t.variant), "as told"
+	if t.variant == Auto {
+		var err error
+		if v, why, err = iptables.Detect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	backends, err := openFamilies(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if t.mode == Off {
+		backends = backends[:1]
+	}
+	t.backends, t.watch = backends, iptables.NewWatch(backends...)
+	return []string{fmt.Sprintf("use iptables-%s (%s) for %d families", v, why, len(backends))}, nil
+}
+
+// openFamilies opens IPv4, and IPv6 if both the program and the kernel have it.
+func openFamilies(ctx context.Context, v iptables.Variant) ([]*iptables.Backend, error) {
+	four, err := iptables.Open(v, service.IPv4)
+	if err != nil {
+		return nil, err
+	}
+	six, err := iptables.Open(v, service.IPv6)
+	if err == nil {
+		_, err = six.Observe(ctx)
+	}
+	if err != nil {
+		return []*iptables.Backend{four}, nil
+	}
+	return []*iptables.Backend{four, six}, nil
+}
+
+func (t *ipTables) touched() (bool, error) { return t.watch.Touched() }
+func (t *ipTables) took() error            { return t.watch.Took() }
+
+// rounds is how often settle plans and applies before it says that somebody
+// works against it.
+const rounds = 3
+
+func (t *ipTables) nodeNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
+	var want ruleset.Ruleset
+	if nat.Mark != 0 {
+		want = nat.Ruleset()
+	}
+	done, err := settle(ctx, t.backends[0], want)
+	if err != nil {
+		return done, err
+	}
+	return done, t.took()
+}
+
+// settle plans and applies until a look at the kernel finds nothing left to do.
+func settle(ctx context.Context, b *iptables.Backend, want ruleset.Ruleset) (done []string, err error) {
+	for round := 0; ; round++ {
+		have, err := b.Observe(ctx)
+		if err != nil {
+			return done, fmt.Errorf("reading rules: %w", err)
+		}
+		plan := ruleset.Diff(have, want)
+		if len(plan) == 0 {
+			return done, nil
+		}
+		if round == rounds {
+			return done, fmt.Errorf("rules do not stay as written after %d rounds, the first being %q: does aws-node still run?", rounds, plan[0])
+		}
+		applied, err := b.Apply(ctx, plan)
+		for _, c := range plan[:applied] {
+			done = append(done, c.String())
+		}
+		if err != nil {
+			return done, fmt.Errorf("writing rules: %w", err)
+		}
+	}
+}
+
+func (t *ipTables) observe(ctx context.Context, s ServiceSettings, terse bool) ([]writer, error) {
+	var writers []writer
+	for _, b := range t.backends {
+		w, err := b.Services(ctx, s.family(b.Family(), terse))
+		if err != nil {
+			return nil, err
+		}
+		writers = append(writers, w)
+	}
+	return writers, nil
+}
+
+func (t *ipTables) takeOverNAT(ctx context.Context) ([]string, error) {
+	done, err := dropAWSNode()
+	if err != nil {
+		return done, err
+	}
+	removed, err := removeAWS(ctx, t.backends[0].Variant().Other())
+	done = append(done, removed...)
+	if err != nil || t.mode != Off {
+		return done, err
+	}
+	return done, nft.Remove(ctx) // services are another's now
+}
+
+func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
+	done, err := dropKubeProxy()
+	if err != nil {
+		return done, err
+	}
+	removed, err := removeKube(ctx, t.backends[0].Variant().Other())
+	done = append(done, removed...)
+	if err != nil {
+		return done, err
+	}
+	return done, nft.Remove(ctx)
+}
+
+func (t *ipTables) removeServices(ctx context.Context) ([]string, error) {
+	var done []string
+	for _, b := range t.backends {
+		n, err := b.RemoveServices(ctx)
+		if n > 0 {
+			done = append(done, fmt.Sprintf("%s iptables-%s: %d chains of services", b.Family(), b.Variant(), n))
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, t.took()
+}
+
+func (t *ipTables) counts() (sum Counts) {
+	for _, b := range t.backends {
+		c := b.Counts()
+		sum.Contended, sum.Failed = sum.Contended+c.Contended, sum.Failed+c.Failed
+	}
+	return sum
+}
+
+// notInstalled is a variant that the node does not have.
+func notInstalled(err error) bool { return errors.Is(err, exec.ErrNotFound) }
