@@ -6,9 +6,9 @@ import (
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 )
 
-// BenchmarkCheck is what a look every few seconds costs.
-func BenchmarkCheck(b *testing.B) {
-	benchmark(b, func(p *Proxy) error { _, err := p.Check(); return err })
+// BenchmarkUntouched is what a look every few seconds costs.
+func BenchmarkUntouched(b *testing.B) {
+	benchmark(b, func(p *Proxy) error { _, _, err := p.Untouched(); return err })
 }
 
 // BenchmarkSyncNothing is a Sync that finds nothing to do.
@@ -19,7 +19,7 @@ func BenchmarkSyncNothing(b *testing.B) {
 func benchmark(b *testing.B, f func(*Proxy) error) {
 	for _, v := range []Variant{NFT, Legacy} {
 		b.Run(string(v), func(b *testing.B) {
-			p := New(v)
+			p := New(IPTables, v)
 			nstest.New(b).Do(func() {
 				if _, err := p.Sync(b.Context(), nodeNAT()); err != nil {
 					b.Fatal(err)

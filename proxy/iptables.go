@@ -61,8 +61,15 @@ func openFamilies(ctx context.Context, v iptables.Variant) ([]*iptables.Backend,
 	return []*iptables.Backend{four, six}, nil
 }
 
-func (t *ipTables) touched() (bool, error) { return t.watch.Touched() }
-func (t *ipTables) took() error            { return t.watch.Took() }
+func (t *ipTables) touched() (bool, error) {
+	if t.watch == nil {
+		return true, nil
+	}
+	return t.watch.Touched()
+}
+
+func (t *ipTables) took() error   { return t.watch.Took() }
+func (t *ipTables) accept() error { return t.watch.Accept() }
 
 // rounds is how often settle plans and applies before it says that somebody
 // works against it.

@@ -24,7 +24,7 @@ type node struct {
 func eachVariant(t *testing.T, test func(t *testing.T, n *node)) {
 	for _, v := range []Variant{NFT, Legacy} {
 		t.Run(string(v), func(t *testing.T) {
-			test(t, &node{nstest.New(t), t, v, New(v)})
+			test(t, &node{nstest.New(t), t, v, New(IPTables, v)})
 		})
 	}
 }
@@ -49,11 +49,11 @@ func (n *node) trySync(nat NodeNAT) (changes []string, err error) {
 	return changes, err
 }
 
-// untouched says what Check says.
+// untouched says what Untouched says of external SNAT.
 func (n *node) untouched() (clean bool) {
 	n.t.Helper()
 	var err error
-	n.Do(func() { clean, err = n.proxy.Check() })
+	n.Do(func() { clean, _, err = n.proxy.Untouched() })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func (n *node) transactions() string {
 	}
 	var seen string
 	n.Do(func() {
-		f, err := n.proxy.backend.Fingerprint()
+		f, err := n.proxy.backend.(*ipTables).backends[0].Fingerprint()
 		seen = fmt.Sprint(f, err)
 	})
 	return seen

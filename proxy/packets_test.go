@@ -180,7 +180,7 @@ func TestPacketsFromPod(t *testing.T) {
 func TestSourcePorts(t *testing.T) {
 	for name, wantKept := range map[string]bool{"prng": false, "hashrandom": false, "none": true} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, &node{nstest.New(t), t, NFT, New(NFT)})
+			l := newLab(t, &node{nstest.New(t), t, NFT, New(IPTables, NFT)})
 			nat := nodeNAT()
 			var err error
 			if nat.Randomize, err = ParseRandomize(name); err != nil {
@@ -270,7 +270,7 @@ func (n *node) awsNode() {
 func TestTakeOverAsIs(t *testing.T) {
 	eachVariant(t, func(t *testing.T, n *node) {
 		n.awsNode()
-		n.proxy = New(Auto)
+		n.proxy = New(IPTables, Auto)
 		n.hit()
 		before := n.Run("iptables-"+string(n.v)+"-save", "-c", "-t", "nat")
 		if changes := n.sync(nodeNAT()); len(changes) != 1 {

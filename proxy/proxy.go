@@ -73,8 +73,10 @@ type backend interface {
 	nodeNAT(context.Context, NodeNAT) ([]string, error)
 	// observe reads what the kernel holds of services.
 	observe(ctx context.Context, s ServiceSettings, terse bool) ([]writer, error)
-	// took notes that the last change was ours.
+	// took notes that a change was written; accept, that all changes were
+	// ours, also those elsewhere.
 	took() error
+	accept() error
 	// takeOverNAT and takeOverServices remove what other agents, or we in
 	// another mode, left in other places than this.
 	takeOverNAT(context.Context) ([]string, error)
@@ -144,6 +146,9 @@ func (p *Proxy) syncNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 			return done, fmt.Errorf("taking over from aws-node: %w", err)
 		}
 		p.nat.taken = true
+		if err := p.backend.accept(); err != nil {
+			return done, err
+		}
 		if len(changes) > 0 { // they may have been in front of ours
 			changes, err = p.backend.nodeNAT(ctx, nat)
 			done = append(done, changes...)

@@ -20,7 +20,7 @@ import (
 func TestSyncThenNothing(t *testing.T) {
 	eachVariant(t, func(t *testing.T, n *node) {
 		if n.untouched() {
-			t.Error("Check is true before the first Sync")
+			t.Error("untouched before the first Sync")
 		}
 		if changes := n.sync(nodeNAT()); len(changes) != 1+10 {
 			t.Errorf("%d changes, want 11: %q", len(changes), changes)
@@ -194,7 +194,7 @@ func TestSaysWhatFailed(t *testing.T) {
 			t.Errorf("Sync with a chain that is in use: %v, want its name", err)
 		}
 		if n.untouched() {
-			t.Error("Check is true after a Sync that failed")
+			t.Error("untouched after a Sync that failed")
 		}
 	})
 }
@@ -203,10 +203,10 @@ func TestNeverNilForFailure(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	nstest.New(t).Do(func() {
-		if _, err := New(NFT).Sync(cancelled, nodeNAT()); !errors.Is(err, context.Canceled) {
+		if _, err := New(IPTables, NFT).Sync(cancelled, nodeNAT()); !errors.Is(err, context.Canceled) {
 			t.Errorf("Sync when cancelled: %v", err)
 		}
-		if _, err := New("bpf").Sync(t.Context(), nodeNAT()); !errors.Is(err, exec.ErrNotFound) {
+		if _, err := New(IPTables, "bpf").Sync(t.Context(), nodeNAT()); !errors.Is(err, exec.ErrNotFound) {
 			t.Errorf("Sync of an unknown variant: %v", err)
 		}
 	})
@@ -215,7 +215,7 @@ func TestNeverNilForFailure(t *testing.T) {
 // TestLockIsWaitedFor holds the lock that all legacy programs of a machine
 // share, as kube-proxy does during a long restore.
 func TestLockIsWaitedFor(t *testing.T) {
-	n := &node{nstest.New(t), t, Legacy, New(Legacy)}
+	n := &node{nstest.New(t), t, Legacy, New(IPTables, Legacy)}
 	lock, err := os.OpenFile("/run/xtables.lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func TestLockIsWaitedFor(t *testing.T) {
 func TestAutoFollowsTheNode(t *testing.T) {
 	for _, v := range []Variant{NFT, Legacy} {
 		t.Run(string(v), func(t *testing.T) {
-			n := &node{nstest.New(t), t, v, New(Auto)}
+			n := &node{nstest.New(t), t, v, New(IPTables, Auto)}
 			n.iptables("-t", "mangle", "-N", "KUBE-KUBELET-CANARY")
 			other := &node{n.Namespace, t, Legacy, n.proxy}
 			if v == Legacy {

@@ -182,5 +182,5 @@ func (p *Proxy) takeOver(ctx context.Context, did *ServiceSync) error {
 		return fmt.Errorf("taking over services: %w", err)
 	}
 	p.services.taken = true
-	return p.backend.took()
+	return p.backend.accept()
 }
