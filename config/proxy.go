@@ -17,6 +17,8 @@ type Kube struct {
 	Kubeconfig string
 	// NodeName is the name of this node's Node; empty means the host's name.
 	NodeName string
+	// ServiceHost is the API's service address, which is refused as Endpoint.
+	ServiceHost string
 }
 
 // Proxy says how services are served on the node.
@@ -145,6 +147,8 @@ func proxySettings() []setting {
 			"the Kubernetes API, instead of CLUSTER_ENDPOINT", into(optional(parseText), func(c *Config) *string { return &c.Kube.Kubeconfig })},
 		{"Kube.NodeName", "MY_NODE_NAME", "", "the name of this node's Node",
 			"this node; unset: the host's name", into(optional(parseText), func(c *Config) *string { return &c.Kube.NodeName })},
+		{"Kube.ServiceHost", "KUBERNETES_SERVICE_HOST", "", "an address; Kubernetes sets it",
+			"service address of the API, which CLUSTER_ENDPOINT must not be", into(optional(parseText), func(c *Config) *string { return &c.Kube.ServiceHost })},
 		{"Proxy.Window", "CAUSEWAY_PROXY_WINDOW", "20ms", "0s..10s, as in 20ms or 1s",
 			"changes of services within it are written together; the first is at once", into(parseDuration(10*time.Second), func(c *Config) *time.Duration { return &c.Proxy.Window })},
 		{"Proxy.Pods", "CAUSEWAY_LOCAL_PODS", "pods", "pods, none, link:NAME, link:PREFIX+, node-cidr, or CIDRs, one of a family",

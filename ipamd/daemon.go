@@ -22,6 +22,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/telemetry"
 	"github.com/causeway-cni/causeway/ipamd/linux"
 	"github.com/causeway-cni/causeway/ipamd/linux/kernel"
+	"github.com/causeway-cni/causeway/proxy"
 	"github.com/causeway-cni/causeway/rpc"
 )
 
@@ -36,6 +37,8 @@ type daemon struct {
 	log     *slog.Logger
 	metrics *telemetry.Metrics
 	server  *server.Server
+	rules   *proxy.Proxy
+	service *serviceProxy // nil if services are another's
 	book    atomic.Pointer[allocator.Allocator]
 }
 
@@ -48,9 +51,20 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return ignoreCancel(ctx, err)
 	}
 	defer unlock()
-	d := &daemon{config: c, log: log}
+	d := &daemon{config: c, log: log, rules: newRules(c)}
 	d.metrics = telemetry.New(rpc.Version, d.snapshot)
-	d.server = server.New(server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix}, d.metrics)
+	answers := server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix, Log: log}
+	if c.Proxy.Mode != config.ProxyOff {
+		if d.service, err = newServiceProxy(proxyConfig{
+			Proxy: c.Proxy, Kube: c.Kube, Conntrack: c.Conntrack, NodeName: "MY_NODE_NAME",
+			PodLinks: c.Network.VethPrefix, Expected: settingsFile(),
+		}, d.rules, &audience{log: log}, log, d.metrics.StepFailed); err != nil {
+			return err
+		}
+		answers.HostPorts = true
+		answers.Publish = func(ctx context.Context, _ pool.Assignment) error { return d.service.services.Await(ctx) }
+	}
+	d.server = server.New(answers, d.metrics)
 	listener, err := server.Listen(config.Socket)
 	if err != nil {
 		return err
@@ -59,6 +73,11 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	tasks.Go(func() error { return d.server.Run(ctx, listener) })
 	tasks.Go(func() error { return d.serveHTTP(ctx) })
 	tasks.Go(func() error { return d.start(ctx, tasks) })
+	if d.service != nil {
+		for _, task := range d.service.tasks() {
+			tasks.Go(func() error { return task(ctx) })
+		}
+	}
 	log.Info("ipamd started", "version", rpc.Version, "socket", config.Socket)
 	err = tasks.Wait()
 	log.Info("ipamd stopped; pods keep their network", "error", err)
@@ -94,7 +113,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Pool: pool.Settings{
 		Limits: limits, MaxENIs: d.config.Pool.MaxENIs, CoolDown: d.config.Pool.CoolDown, Headroom: headroom,
 		ManageUntagged: d.config.Pool.ManageUntagged, InstanceID: identity.InstanceID,
-	}}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeNode)
+	}}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
 	if err != nil {
 		return err
 	}
@@ -106,11 +125,14 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 		return err
 	}
 	vpc := newVPC(cloud, config.StateDir, d.log, rounds.wakeNAT)
-	nat, err := newNAT(d.config, identity, vpc, d.log, d.metrics.NATChanges)
+	nat, err := newNAT(d.config, identity, d.rules, vpc, d.log, d.metrics.NATChanges)
 	if err != nil {
 		return err
 	}
 	d.book.Store(book)
+	if d.service != nil {
+		d.service.book.Store(book)
+	}
 	d.server.Open(book)
 	rounds.make(book, path, vpc, nat)
 	rounds.start(ctx, tasks)

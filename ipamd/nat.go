@@ -87,7 +87,7 @@ type nat struct {
 	counted func(int)
 }
 
-func newNAT(c config.Config, identity ec2.Identity, v *vpc, log *slog.Logger, counted func(int)) (*nat, error) {
+func newNAT(c config.Config, identity ec2.Identity, rules *proxy.Proxy, v *vpc, log *slog.Logger, counted func(int)) (*nat, error) {
 	mac, err := linux.ParseMAC(identity.PrimaryMAC)
 	if err != nil {
 		return nil, fmt.Errorf("primary ENI: %w", err)
@@ -96,21 +96,25 @@ func newNAT(c config.Config, identity ec2.Identity, v *vpc, log *slog.Logger, co
 	if err != nil {
 		return nil, err
 	}
-	variant := proxy.Auto
-	switch c.Daemon.IPTables {
-	case config.IPTablesNFT:
-		variant = proxy.NFT
-	case config.IPTablesLegacy:
-		variant = proxy.Legacy
-	}
 	handle, err := kernel.Open("")
 	if err != nil {
 		return nil, err
 	}
-	return &nat{proxy: proxy.New(variant), vpc: v, kernel: handle, mac: mac, log: log, counted: counted, want: proxy.NodeNAT{
+	return &nat{proxy: rules, vpc: v, kernel: handle, mac: mac, log: log, counted: counted, want: proxy.NodeNAT{
 		PrimaryAddr: identity.PrimaryAddress, Excluded: c.SNAT.Excluded, External: c.SNAT.External, Randomize: random,
 		NodePorts: c.Network.NodePortSupport, Mark: c.Network.ConnectionMark, VethPrefix: c.Network.VethPrefix,
 	}}, nil
+}
+
+// newRules returns the writer of rules that the settings ask for.
+func newRules(c config.Config) *proxy.Proxy {
+	mode := map[config.ProxyMode]proxy.Mode{
+		config.ProxyIPTables: proxy.IPTables, config.ProxyNFTables: proxy.NFTables, config.ProxyOff: proxy.Off,
+	}[c.Proxy.Mode]
+	variant := map[config.IPTables]proxy.Variant{
+		config.IPTablesAuto: proxy.Auto, config.IPTablesNFT: proxy.NFT, config.IPTablesLegacy: proxy.Legacy,
+	}[c.Daemon.IPTables]
+	return proxy.New(mode, variant)
 }
 
 // Step writes the rules if the VPC changed, or if someone changed them.
@@ -124,7 +128,7 @@ func (n *nat) Step(ctx context.Context) error {
 		return err
 	}
 	n.want.PrimaryLink, n.want.VPCBlocks = name, *blocks
-	if untouched, err := n.proxy.Check(); err == nil && untouched && reflect.DeepEqual(n.want, n.written) {
+	if untouched, _, err := n.proxy.Untouched(); err == nil && untouched && reflect.DeepEqual(n.want, n.written) {
 		return nil
 	}
 	changes, err := n.proxy.Sync(ctx, n.want)

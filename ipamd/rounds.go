@@ -29,6 +29,22 @@ func (r *rounds) wakePool() { wake(&r.pool) }
 func (r *rounds) wakeNode() { wake(&r.node) }
 func (r *rounds) wakeNAT()  { wake(&r.nat) }
 
+// wakeBook wakes those who follow assignments.
+func (r *rounds) wakeBook() {
+	r.wakeNode()
+	if s := r.daemon.service; s != nil {
+		s.write.Trigger()
+	}
+}
+
+// wakeRules wakes those who keep rules.
+func (r *rounds) wakeRules() {
+	r.wakeNAT()
+	if s := r.daemon.service; s != nil {
+		s.write.Trigger()
+	}
+}
+
 func wake(l *atomic.Pointer[loop.Loop]) {
 	if made := l.Load(); made != nil {
 		made.Trigger()
@@ -118,7 +134,10 @@ func (r *rounds) start(ctx context.Context, tasks *errgroup.Group) {
 		})
 	}
 	tasks.Go(func() error { return kernel.Watch(ctx, r.wakeNode) })
-	tasks.Go(func() error { return kernel.WatchNetfilter(ctx, r.wakeNAT) })
+	// In nftables mode a look is as cheap as a notification of our own change.
+	if r.daemon.config.Proxy.Mode != config.ProxyNFTables {
+		tasks.Go(func() error { return kernel.WatchNetfilter(ctx, r.wakeRules) })
+	}
 }
 
 func (r *rounds) awaitNAT(ctx context.Context) {
