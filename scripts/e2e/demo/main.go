@@ -21,13 +21,12 @@ import (
 	"github.com/causeway-cni/causeway/scripts/e2e/walks"
 )
 
-const name = "demo"
-
 func main() {
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin", "directory of the built programs")
 	flag.BoolVar(&o.keep, "keep", false, "leave everything up at the end")
 	flag.StringVar(&o.mode, "mode", "iptables", "how services are served: iptables or nftables")
+	flag.StringVar(&o.name, "name", "demo", "name of the simulator")
 	flag.StringVar(&o.only, "only", "", "the walks to take, like W13,W16, without the tables (default: all)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,8 +41,8 @@ func main() {
 }
 
 type options struct {
-	bin, mode, only string
-	keep            bool
+	bin, name, mode, only string
+	keep                  bool
 }
 
 func (o options) demo(ctx context.Context) (failed int, err error) {
@@ -57,14 +56,14 @@ func (o options) demo(ctx context.Context) (failed int, err error) {
 		return 0, err
 	}
 	say("Raising a VPC with two m5.large nodes ...")
-	lab, err := harness.Up(ctx, harness.In(bin), name, dir, "")
+	lab, err := harness.Up(ctx, harness.In(bin), o.name, dir, "")
 	if err != nil {
 		return 0, err
 	}
 	lab.ProxyMode = o.mode
 	defer func() {
 		if o.keep && err == nil {
-			lookAround(bin)
+			o.lookAround(bin)
 			return
 		}
 		err = errors.Join(err, lab.Close(), os.RemoveAll(dir))
@@ -124,7 +123,7 @@ func (o options) walkAll(ctx context.Context, world *walks.World) (passed, faile
 	return passed, failed
 }
 
-func lookAround(bin string) {
+func (o options) lookAround(bin string) {
 	say(`
 Everything is still up. To look around:
   %[1]s/vpcsim status --name %[2]s
@@ -134,5 +133,5 @@ Everything is still up. To look around:
   %[1]s/vpcsim kube get services --name %[2]s
   %[1]s/vpcsim drops --name %[2]s
 To take it down:
-  %[1]s/vpcsim down --name %[2]s`, bin, name)
+  %[1]s/vpcsim down --name %[2]s`, bin, o.name)
 }
