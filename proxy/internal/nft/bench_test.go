@@ -3,7 +3,11 @@ package nft
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
@@ -126,4 +130,65 @@ func BenchmarkChange(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkMemory tells what 5,000 services cost our heap, beside the model.
+func BenchmarkMemory(b *testing.B) {
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	n, all := nstest.New(b), load(5000, 10)
+	for b.Loop() {
+		before := heap()
+		table := openIn(b, n, settings4())
+		setAll(table, all)
+		mustSync(b, table)
+		b.ReportMetric(float64(heap()-before)/1e6, "MB")
+		runtime.KeepAlive(table)
+	}
+	runtime.KeepAlive(all)
+}
+
+// BenchmarkConnect opens connections straight to a pod, and through one of
+// 10,000 services, by turns.
+func BenchmarkConnect(b *testing.B) {
+	l := newLab(b, v4)
+	l.open()
+	all := load(10000, 10)
+	p := portOf(20000, 0)
+	p.ClusterIP = netip.MustParseAddr(l.at.vip)
+	p.Cluster = []service.Target{{AddrPort: netip.MustParseAddrPort(l.at.pods[1] + ":8080"), Local: true}}
+	all[p.Name.Key] = []service.ServicePort{p}
+	setAll(l.table, all)
+	mustSync(b, l.table)
+	var took [2]time.Duration
+	l.pods[0].Run("sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000")
+	l.node.Run("sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_timeout_close=1")
+	targets := [2]unix.SockaddrInet4{
+		{Port: 8080, Addr: netip.MustParseAddr(l.at.pods[1]).As4()}, {Port: 80, Addr: p.ClusterIP.As4()},
+	}
+	l.pods[0].Do(func() {
+		for b.Loop() {
+			for i := range targets {
+				start := time.Now()
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := unix.Connect(fd, &targets[i]); err != nil {
+					b.Fatal(err)
+				}
+				unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+				unix.Close(fd)
+				took[i] += time.Since(start)
+			}
+		}
+	})
+	b.ReportMetric(float64(took[0].Nanoseconds())/float64(b.N), "ns/direct")
+	b.ReportMetric(float64(took[1].Nanoseconds())/float64(b.N), "ns/service")
+	b.ReportMetric(float64(took[1])/float64(took[0]), "ratio")
 }

@@ -13,7 +13,6 @@ import (
 type batch struct {
 	buf   []byte
 	about []string // of message i
-	open  []int    // where attributes that are still growing begin
 	elems element  // the message that takes further elements
 }
 
@@ -122,11 +121,6 @@ func (b *batch) text(kind uint16, v string) {
 func (b *batch) number(kind uint16, v uint32) {
 	b.header(kind, 4)
 	b.buf = binary.BigEndian.AppendUint32(b.buf, v)
-}
-
-func (b *batch) long(kind uint16, v uint64) {
-	b.header(kind, 8)
-	b.buf = binary.BigEndian.AppendUint64(b.buf, v)
 }
 
 // nest begins an attribute of attributes, and unnest ends it.

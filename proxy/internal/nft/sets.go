@@ -23,7 +23,6 @@ type set struct {
 type constant struct {
 	key  []byte
 	goTo string // a chain; "drop" drops
-	end  []byte // of a range
 }
 
 // setEval allows rules to write a set (NFT_SET_EVAL), setConcat says that the

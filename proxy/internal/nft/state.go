@@ -32,7 +32,6 @@ type entry struct {
 type port struct {
 	name           service.PortName
 	host           service.HostPort
-	family         service.Family
 	places         []place
 	cluster, local *group
 	hairpins       []netip.Addr
