@@ -73,7 +73,7 @@ func (o options) demo(ctx context.Context) (failed int, err error) {
 		return 0, err
 	}
 	if o.only == "" {
-		if err := errors.Join(tables(ctx, world), o.service(ctx, world)); err != nil {
+		if err := errors.Join(o.tables(ctx, world), o.service(ctx, world)); err != nil {
 			return 0, err
 		}
 	}

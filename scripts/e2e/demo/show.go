@@ -11,7 +11,7 @@ import (
 )
 
 // tables shows a pod's and a node's network in the words of `ip`.
-func tables(ctx context.Context, w *walks.World) error {
+func (o options) tables(ctx context.Context, w *walks.World) error {
 	pod := w.N1.P2
 	say("\n--- inside pod %s, on the secondary ENI", pod.Name)
 	for _, args := range []string{"-brief addr show dev eth0", "route", "neigh show nud permanent"} {
@@ -22,7 +22,11 @@ func tables(ctx context.Context, w *walks.World) error {
 		show("ip "+args, out)
 	}
 	say("\n--- on node %s", w.N1.Node.Name)
-	for _, command := range []string{"ip route", "ip route show table 2", "ip rule", "iptables -t nat -S AWS-SNAT-CHAIN-0"} {
+	snat := "iptables -t nat -S AWS-SNAT-CHAIN-0"
+	if o.mode == "nftables" {
+		snat = "nft list chain inet causeway external-snat"
+	}
+	for _, command := range []string{"ip route", "ip route show table 2", "ip rule", snat} {
 		if err := run(ctx, w.N1, command); err != nil {
 			return err
 		}

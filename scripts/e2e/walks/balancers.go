@@ -66,7 +66,7 @@ func balance(ctx context.Context, w *World, b balancer, healthy func(control.Tar
 	defer func() { err = errors.Join(err, w.Lab.Control.DeleteBalancer(ctx, b.name)) }()
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := harness.Poll(limited, func() error { return w.health(limited, b.name, healthy) }); err != nil {
+	if err := harness.Poll(limited, func() error { return w.health(ctx, b.name, healthy) }); err != nil {
 		return nil, fmt.Errorf("load balancer %s: %w", b.name, err)
 	}
 	return do(status)
@@ -83,7 +83,7 @@ func (w *World) health(ctx context.Context, name string, healthy func(control.Ta
 			want = "healthy"
 		}
 		if t.State != want {
-			return fmt.Errorf("target %s%v of group %s is %s (%s), want %s", t.Target.Node, t.Endpoint, t.Group, t.State, t.Description, want)
+			return fmt.Errorf("target %s %v of group %s is %s (%s), want %s", t.Target.Node, t.Endpoint, t.Group, t.State, t.Description, want)
 		}
 	}
 	return nil
