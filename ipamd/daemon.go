@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -57,8 +55,8 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if c.Proxy.Mode != config.ProxyOff {
 		if d.service, err = newServiceProxy(proxyConfig{
 			Proxy: c.Proxy, Kube: c.Kube, Conntrack: c.Conntrack, NodeName: "MY_NODE_NAME",
-			PodLinks: c.Network.VethPrefix, Expected: settingsFile(),
-		}, d.rules, &audience{log: log}, log, d.metrics.StepFailed); err != nil {
+			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(),
+		}, d.rules, d.metrics, log); err != nil {
 			return err
 		}
 		answers.HostPorts = true
@@ -71,7 +69,9 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return d.server.Run(ctx, listener) })
-	tasks.Go(func() error { return d.serveHTTP(ctx) })
+	tasks.Go(func() error {
+		return serveHTTP(ctx, log, "CAUSEWAY_METRICS_BIND_ADDRESS", c.Daemon.MetricsAddr, telemetry.Handler(d.metrics, d.ready, d.state))
+	})
 	tasks.Go(func() error { return d.start(ctx, tasks) })
 	if d.service != nil {
 		for _, task := range d.service.tasks() {
@@ -136,40 +136,6 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	d.server.Open(book)
 	rounds.make(book, path, vpc, nat)
 	rounds.start(ctx, tasks)
-	return nil
-}
-
-// serveHTTP serves metrics, health and the state dump until ctx ends. That an
-// address is taken, by an agent that is being replaced say, keeps no pod from
-// its network: it is tried again.
-func (d *daemon) serveHTTP(ctx context.Context) error {
-	address := d.config.Daemon.MetricsAddr
-	if address == "" {
-		return nil
-	}
-	for said := false; ctx.Err() == nil; said = true {
-		listener, err := net.Listen("tcp", address)
-		if err == nil {
-			return d.serveOn(ctx, listener)
-		}
-		if !said {
-			d.log.Error("no metrics and health for now", "CAUSEWAY_METRICS_BIND_ADDRESS", address, "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(5 * time.Second):
-		}
-	}
-	return nil
-}
-
-func (d *daemon) serveOn(ctx context.Context, listener net.Listener) error {
-	s := &http.Server{Handler: telemetry.Handler(d.metrics, d.ready, d.state), ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
-	defer stop()
-	if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics: %w", err)
-	}
 	return nil
 }
 

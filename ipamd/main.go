@@ -52,6 +52,7 @@ It is configured by environment variables; "ipamd settings" lists them.`,
 			return err
 		},
 	})
+	root.AddCommand(proxyCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/loop"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/ipamd/internal/services"
+	"github.com/causeway-cni/causeway/ipamd/internal/telemetry"
 	"github.com/causeway-cni/causeway/proxy"
 	"github.com/causeway-cni/causeway/proxy/service"
 	"github.com/causeway-cni/causeway/rpc"
@@ -28,6 +29,7 @@ type serviceProxy struct {
 	services *services.Services
 	audience *audience
 	rules    *proxy.Proxy
+	metrics  *telemetry.Metrics
 	kube     *kube.Client
 	log      *slog.Logger
 	tuner    proxy.Tuner
@@ -50,11 +52,18 @@ type proxyConfig struct {
 	Expected   string // file that keeps settings over a restart; "" for none
 }
 
+// aloneWindow is the daemon's default, for a proxy that was told none.
+const aloneWindow = 20 * time.Millisecond
+
+// syncPeriod is kube-proxy's: a change that is not written within two of them
+// makes the node unhealthy.
+const syncPeriod = 30 * time.Second
+
 // repairEvery is how often the rules are looked at: a look costs next to
 // nothing, and not everybody who changes rules says so.
 const repairEvery = 500 * time.Millisecond
 
-func newServiceProxy(c proxyConfig, rules *proxy.Proxy, audience *audience, log *slog.Logger, failed func(string)) (*serviceProxy, error) {
+func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metrics, log *slog.Logger) (*serviceProxy, error) {
 	name, err := nodeName(c.Kube.NodeName)
 	if err != nil {
 		return nil, err
@@ -66,7 +75,8 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, audience *audience, log 
 	if err != nil {
 		return nil, fmt.Errorf("reaching the Kubernetes API: %w", err)
 	}
-	p := &serviceProxy{rules: rules, kube: client, audience: audience, log: log, config: c, hostPorts: map[service.Key]bool{}}
+	audience := newAudience(rules, string(c.Mode), c.SyncPeriod, metrics, log)
+	p := &serviceProxy{rules: rules, metrics: metrics, kube: client, audience: audience, log: log, config: c, hostPorts: map[service.Key]bool{}}
 	var expected proxy.ServiceSettings
 	if c.Expected != "" && readKept(c.Expected, &expected) == nil {
 		rules.Expect(expected)
@@ -78,9 +88,9 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, audience *audience, log 
 	audience.written = func() { p.sweep.Trigger() }
 	audience.keep = p.keep
 	p.write = loop.New(loop.Settings{Name: "services", Spacing: c.Window, Resync: repairEvery,
-		Pause: 100 * time.Millisecond, LongestPause: time.Second}, p.step, log, failed)
+		Pause: 100 * time.Millisecond, LongestPause: time.Second}, p.step, log, metrics.StepFailed)
 	p.sweep = loop.New(loop.Settings{Name: "UDP flows", Coalesce: 10 * time.Millisecond, Resync: time.Minute,
-		Pause: 500 * time.Millisecond, LongestPause: 5 * time.Second}, p.sweepFlows, log, failed)
+		Pause: 500 * time.Millisecond, LongestPause: 5 * time.Second}, p.sweepFlows, log, metrics.StepFailed)
 	return p, nil
 }
 
@@ -88,7 +98,12 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, audience *audience, log 
 func (p *serviceProxy) tasks() []func(context.Context) error {
 	return []func(context.Context) error{
 		func(ctx context.Context) error { return p.kube.Watch(ctx, p.services) },
-		p.write.Run, p.sweep.Run, p.audience.run,
+		p.write.Run, p.sweep.Run,
+		func(ctx context.Context) error { return p.audience.run(ctx, p.config.HealthAddr) },
+		func(ctx context.Context) error {
+			return serveHTTP(ctx, p.log, "CAUSEWAY_PROXY_METRICS_BIND_ADDRESS", p.config.MetricsAddr,
+				telemetry.ProxyHandler(p.metrics, string(p.config.Mode)))
+		},
 	}
 }
 
@@ -100,7 +115,7 @@ func (p *serviceProxy) step(ctx context.Context) (time.Duration, error) {
 }
 
 func (p *serviceProxy) sweepFlows(ctx context.Context) (time.Duration, error) {
-	p.tune()
+	tune(&p.tuner, p.config.Conntrack, p.config.LocalhostNodePorts, p.log) // again: others set them, too
 	began := time.Now()
 	ended, err := p.rules.SweepFlows(ctx)
 	p.audience.swept(ended, time.Since(began), err)
@@ -110,14 +125,14 @@ func (p *serviceProxy) sweepFlows(ctx context.Context) (time.Duration, error) {
 	return 0, err
 }
 
-// tune sets sysctls. It is repeated because others set them, too.
-func (p *serviceProxy) tune() {
-	changed, failed := p.tuner.Tune(p.config.Conntrack, p.config.LocalhostNodePorts)
-	for _, c := range changed {
-		p.log.Info("sysctl: " + c)
+// tune sets sysctls.
+func tune(t *proxy.Tuner, c config.Conntrack, localhostNodePorts bool, log *slog.Logger) {
+	changed, failed := t.Tune(c, localhostNodePorts)
+	for _, each := range changed {
+		log.Info("sysctl: " + each)
 	}
-	for _, f := range failed {
-		p.log.Warn("sysctl: " + f)
+	for _, each := range failed {
+		log.Warn("sysctl: " + each)
 	}
 }
 
