@@ -107,7 +107,9 @@
 //     meant 150 rules bound to the endpoints, and 0.66 s to load.
 //   - This one, 45 such rules: about 0.12 s to open, build and load (0.09 s of
 //     it in the kernel), 0.1 s to open and find nothing to do, 20 to 30 us for
-//     an endpoint, a scale, a service that comes or goes; 5 MB of heap.
+//     an endpoint, a scale, a service that comes or goes; 5 MB of heap. To
+//     connect through one of 10,000 services takes 1.04 times as long as
+//     straight to the pod.
 //   - The endpoint itself as what affinity remembers: nft aborts on a dynamic
 //     set with a concatenation from a map as its data, and stale clients would
 //     be for the daemon to find. Hence members, which fit the carrier.
