@@ -55,8 +55,9 @@ func (a *audience) run(ctx context.Context, address string) error {
 }
 
 // Queued implements services.Audience, as do the methods below.
-func (a *audience) Queued() {
+func (a *audience) Queued(slices, services int) {
 	a.health.Queued()
+	a.metrics.Pending(slices, services)
 	a.metrics.Queued(time.Now())
 }
 

@@ -22,8 +22,9 @@ type Rules interface {
 // Audience hears what happens. It is called from one goroutine at a time, but
 // for Queued.
 type Audience interface {
-	// Queued: something waits to be written.
-	Queued()
+	// Queued: something waits to be written, since the last round so many
+	// changes of slices and of services.
+	Queued(slices, services int)
 	// Synced: what waited when the round began is written.
 	Synced(Round)
 	// Failed: the round ended in an error, which the daemon's loop logs.
@@ -105,6 +106,7 @@ func (s *Services) Step(ctx context.Context) error {
 	same := s.written != nil && reflect.DeepEqual(*s.written, settings)
 	if err == nil && untouched && same && len(box.changed) == 0 {
 		box.answer()
+		s.putBack(inbox{slices: box.slices, services: box.services})
 		return nil
 	}
 	began := s.settings.Now()

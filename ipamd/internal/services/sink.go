@@ -64,8 +64,9 @@ func (s *Services) SetNode(n *service.Node) {
 func (s *Services) Synced() {
 	s.mu.Lock()
 	s.known = true
+	slices, services := s.inbox.slices, s.inbox.services
 	s.mu.Unlock()
-	s.audience.Queued()
+	s.audience.Queued(slices, services)
 	s.settings.Wake()
 }
 
@@ -76,10 +77,10 @@ func (s *Services) take(change func() []service.Key) {
 	for _, k := range changed {
 		s.inbox.changed[k] = true
 	}
-	known := s.known
+	known, slices, services := s.known, s.inbox.slices, s.inbox.services
 	s.mu.Unlock()
 	if len(changed) > 0 && known {
-		s.audience.Queued()
+		s.audience.Queued(slices, services)
 		s.settings.Wake()
 	}
 }
