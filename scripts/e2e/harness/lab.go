@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
@@ -55,9 +56,9 @@ type Lab struct {
 	bins      Binaries
 	dir       string
 	nodes     map[string]*Node
-	marks     int    // see Programmed
-	nodePort  uint16 // the last one given to a service
-	serving   *Pod   // the first pod that serves
+	marks     int                 // see Programmed
+	nodePort  uint16              // the last one given to a service
+	serving   atomic.Pointer[Pod] // the first pod that serves
 }
 
 // Up raises a simulator from a topology in YAML; an empty one is the default

@@ -165,8 +165,8 @@ func (p *Pod) Probe(ctx context.Context, proto string, target netip.AddrPort, co
 // Serve starts an echo server in the pod.
 func (p *Pod) Serve(ctx context.Context) (err error) {
 	p.server, err = p.Prober().serve(ctx)
-	if lab := p.Node.lab; err == nil && lab.serving == nil {
-		lab.serving = p
+	if err == nil {
+		p.Node.lab.serving.CompareAndSwap(nil, p)
 	}
 	return err
 }

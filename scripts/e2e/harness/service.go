@@ -212,12 +212,12 @@ func readServed(o control.Object) (Served, error) {
 // before. It writes a service and a slice whose port is new each time: once that
 // answers on a node, what both watches told it earlier is in force there.
 func (l *Lab) Programmed(ctx context.Context) error {
-	if l.serving == nil {
+	if l.serving.Load() == nil {
 		return errors.New("waiting for daemons: no pod serves yet")
 	}
 	l.marks++
 	port := uint16(1000 + l.marks)
-	mark, name := Service{Name: "programmed", Pods: []*Pod{l.serving}}, fmt.Sprintf("mark%d", l.marks)
+	mark, name := Service{Name: "programmed", Pods: []*Pod{l.serving.Load()}}, fmt.Sprintf("mark%d", l.marks)
 	object, slice := mark.object(), mark.slice(nil)
 	object["spec"].(map[string]any)["ports"] = []any{map[string]any{"name": name, "port": port, "targetPort": Port}}
 	slice["ports"] = []any{map[string]any{"name": name, "port": Port}}
