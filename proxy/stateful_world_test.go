@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/causeway-cni/causeway/proxy"
-	"github.com/causeway-cni/causeway/proxy/internal/conntrack"
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
@@ -18,6 +17,7 @@ var ways = []struct {
 }{
 	{proxy.IPTables, proxy.NFT},
 	{proxy.IPTables, proxy.Legacy},
+	{proxy.NFTables, proxy.Auto},
 }
 
 // world is a node with four pods, a to d, and a client outside of it. Every
@@ -29,7 +29,6 @@ type world struct {
 	proxy         *proxy.Proxy
 	settings      proxy.ServiceSettings
 	tracker       *service.Tracker
-	ledger        conntrack.Ledger
 	addrs
 }
 
@@ -160,14 +159,7 @@ func (w *world) sync(changed []service.Key) {
 		if err != nil || len(did.Refused) > 0 {
 			w.t.Fatalf("%+v, %v", did, err)
 		}
-		for _, k := range changed {
-			ports, err := w.tracker.Resolve(k)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.ledger.Set(k, ports)
-		}
-		if _, err := conntrack.Delete(w.t.Context(), w.ledger.Stale()); err != nil {
+		if _, err := w.proxy.SweepFlows(w.t.Context()); err != nil {
 			w.t.Fatal(err)
 		}
 	})
