@@ -146,10 +146,11 @@ func (p *Proxy) syncNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 			return done, fmt.Errorf("taking over from aws-node: %w", err)
 		}
 		p.nat.taken = true
-		if err := p.backend.accept(); err != nil {
-			return done, err
-		}
 		if len(changes) > 0 { // they may have been in front of ours
+			if err := p.backend.accept(); err != nil {
+				return done, err
+			}
+			p.services.valid = false // others may have changed it meanwhile
 			changes, err = p.backend.nodeNAT(ctx, nat)
 			done = append(done, changes...)
 			if err != nil {

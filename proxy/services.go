@@ -107,24 +107,70 @@ func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service
 	}
 	resolved := p.resolve(from, changed, did.Refused)
 	p.tally.turn()
-	if did.Full = p.writers == nil || !p.services.valid || p.tally.turned || !reflect.DeepEqual(p.settings, s); did.Full {
-		maps.Copy(resolved, p.resolve(from, from.Services(), did.Refused))
-		p.tally.turn()
-		if err := p.observe(ctx, s); err != nil {
-			return did, err
-		}
+	did.Full = p.writers == nil || !p.services.valid || p.tally.turned || !reflect.DeepEqual(p.settings, s)
+	var err error
+	if did.Full {
+		err = p.syncAll(ctx, from, s, resolved, &did)
+	} else {
+		err = p.write(ctx, resolved, &did)
 	}
-	for k, ports := range resolved {
-		for _, w := range p.writers {
-			w.Set(k, ports)
-		}
-	}
-	if err := p.write(ctx, &did); err != nil {
-		p.writers, p.services.valid = nil, false
+	if err != nil || p.services.taken {
 		return did, err
 	}
+	if did.Removed, err = p.backend.takeOverServices(ctx); err != nil {
+		return did, fmt.Errorf("taking over services: %w", err)
+	}
+	p.services.taken = true
+	if len(did.Removed) == 0 {
+		return did, nil
+	}
+	// What others did meanwhile cannot be told from this: look again.
+	if err := p.backend.accept(); err != nil {
+		return did, err
+	}
+	p.nat.valid = false
+	return did, p.syncAll(ctx, from, s, resolved, &did)
+}
+
+// syncAll reads the kernel, and goes through all services, and those that are
+// resolved already.
+func (p *Proxy) syncAll(ctx context.Context, from Source, s ServiceSettings, resolved map[service.Key][]service.ServicePort, did *ServiceSync) error {
+	maps.Copy(resolved, p.resolve(from, from.Services(), did.Refused))
+	p.tally.turn()
+	p.writers, p.services.valid = nil, false
+	writers, err := p.backend.observe(ctx, s, p.tally.terse)
+	if err != nil {
+		return err
+	}
+	p.writers, p.settings = writers, s
+	return p.write(ctx, resolved, did)
+}
+
+// write writes what was resolved.
+func (p *Proxy) write(ctx context.Context, resolved map[service.Key][]service.ServicePort, did *ServiceSync) error {
+	var failed []error
+	for _, w := range p.writers {
+		for k, ports := range resolved {
+			w.Set(k, ports)
+		}
+		n, err := w.Sync(ctx)
+		did.Changes += n
+		var refused iptables.Refused
+		if errors.As(err, &refused) {
+			for port, why := range refused {
+				did.Refused[port.Key] = errors.Join(did.Refused[port.Key], why)
+			}
+			err = nil
+		}
+		failed = append(failed, err)
+	}
+	failed = append(failed, p.backend.took())
+	if err := errors.Join(failed...); err != nil {
+		p.writers, p.services.valid = nil, false
+		return err
+	}
 	p.services.valid, p.tally.turned = true, false
-	return did, p.takeOver(ctx, &did)
+	return nil
 }
 
 // resolve resolves services, and notes what others need of the outcome.
@@ -140,47 +186,4 @@ func (p *Proxy) resolve(from Source, keys []service.Key, refused map[service.Key
 		p.tally.set(k, ports)
 	}
 	return resolved
-}
-
-// observe reads the kernel anew.
-func (p *Proxy) observe(ctx context.Context, s ServiceSettings) error {
-	p.writers, p.services.valid = nil, false
-	writers, err := p.backend.observe(ctx, s, p.tally.terse)
-	if err != nil {
-		return err
-	}
-	p.writers, p.settings = writers, s
-	return nil
-}
-
-func (p *Proxy) write(ctx context.Context, did *ServiceSync) error {
-	var failed []error
-	for _, w := range p.writers {
-		n, err := w.Sync(ctx)
-		did.Changes += n
-		var refused iptables.Refused
-		if errors.As(err, &refused) {
-			for port, why := range refused {
-				did.Refused[port.Key] = errors.Join(did.Refused[port.Key], why)
-			}
-			err = nil
-		}
-		failed = append(failed, err)
-	}
-	failed = append(failed, p.backend.took())
-	return errors.Join(failed...)
-}
-
-// takeOver removes services from where this mode has none, once.
-func (p *Proxy) takeOver(ctx context.Context, did *ServiceSync) error {
-	if p.services.taken {
-		return nil
-	}
-	changes, err := p.backend.takeOverServices(ctx)
-	did.Removed = changes
-	if err != nil {
-		return fmt.Errorf("taking over services: %w", err)
-	}
-	p.services.taken = true
-	return p.backend.accept()
 }

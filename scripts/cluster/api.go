@@ -12,10 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -159,28 +157,12 @@ func writeKey(path string) error {
 // dialIn opens connections from within a network namespace. A socket stays in
 // the namespace that it was made in, wherever its thread goes.
 func dialIn(netns string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		type result struct {
-			conn net.Conn
-			err  error
-		}
-		done := make(chan result, 1)
-		go func() {
-			runtime.LockOSThread() // and never unlock: the thread ends with this
-			fd, err := unix.Open(netns, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err == nil {
-				err = unix.Setns(fd, unix.CLONE_NEWNET)
-				unix.Close(fd)
-			}
-			if err != nil {
-				done <- result{nil, fmt.Errorf("entering %s: %w", netns, err)}
-				return
-			}
+	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+		err = Within(netns, func() (err error) {
 			// A fallback to another address would run on another thread.
-			conn, err := (&net.Dialer{FallbackDelay: -1}).DialContext(ctx, network, address)
-			done <- result{conn, err}
-		}()
-		r := <-done
-		return r.conn, r.err
+			conn, err = (&net.Dialer{FallbackDelay: -1}).DialContext(ctx, network, address)
+			return err
+		})
+		return conn, err
 	}
 }
