@@ -45,6 +45,11 @@ bench: build ## measure against public peers; writes bin/bench.json
 	@scripts/deps.sh bench
 	$(GO) run ./scripts/bench
 
+.PHONY: difftest
+difftest: ## compare with real kube-proxy in random clusters; CLUSTERS=n, SEED=n
+	@scripts/deps.sh difftest
+	$(GO) test ./scripts/difftest -count=1 -v -timeout 60m -clusters $(or $(CLUSTERS),200) -seed $(or $(SEED),1)
+
 .PHONY: generate
 generate: ## write generated files anew
 	@scripts/deps.sh generate
