@@ -64,7 +64,7 @@ func (w *world) clients(n int) map[int]string {
 	w.t.Helper()
 	reached := map[int]string{}
 	for i := range n {
-		addr := plus(w.outsideIP, 100+i)
+		addr := plus(w.outsideIP, 90+i)
 		addAddr(w.outside, addr)
 		s, err := w.dialFrom(w.outside, net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)), w.toCluster())
 		if err != nil {
