@@ -89,7 +89,12 @@ func (a *audience) say(r services.Round) {
 	}
 }
 
-func (a *audience) Failed(error) { a.metrics.Failed() }
+// Failed also counts as something that waits: what others changed is not
+// repaired.
+func (a *audience) Failed(error) {
+	a.health.Queued()
+	a.metrics.Failed()
+}
 
 func (a *audience) SetNode(n *service.Node) { a.health.SetNode(n) }
 

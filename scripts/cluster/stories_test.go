@@ -63,7 +63,7 @@ func newField(t *testing.T) *field {
 }
 
 // start starts the proxy on a new node.
-func (f *field) start(m mode) *Process {
+func (f *field) start(m mode, more ...string) *Process {
 	f.t.Helper()
 	if err := f.NewNode(f.t.Context()); err != nil {
 		f.t.Fatal(err)
@@ -73,13 +73,13 @@ func (f *field) start(m mode) *Process {
 			f.t.Fatal(err)
 		}
 	}
-	return f.again(m)
+	return f.again(m, more...)
 }
 
 // again starts the proxy on the node as it is.
-func (f *field) again(m mode) *Process {
+func (f *field) again(m mode, more ...string) *Process {
 	f.t.Helper()
-	p, err := f.Node.StartProxy(f.ipamd, m.mode)
+	p, err := f.Node.StartProxy(f.ipamd, m.mode, more...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
