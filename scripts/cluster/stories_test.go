@@ -230,27 +230,30 @@ func (l *load) end() {
 func TestRestartUnderLoad(t *testing.T) {
 	f := newField(t)
 	f.write(*services)
+	f.echo()
 	for _, m := range modes {
 		t.Run(m.String(), func(t *testing.T) {
 			f := &field{f.Field, t, f.ipamd}
 			p := f.start(m)
 			f.reach(*services-1, time.Minute)
-			l := f.load(*services, *perSec)
+			old, l := f.sessions(), f.load(*services, *perSec)
 			ctx, cancel := context.WithCancel(t.Context())
 			var churn sync.WaitGroup
 			churn.Go(func() { f.churn(ctx) })
-			for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL} {
-				pause(t, *lasts/3)
+			ends := []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL, syscall.SIGKILL}
+			for _, end := range ends {
+				pause(t, *lasts/6)
 				if err := p.Signal(end); err != nil {
 					t.Fatal(err)
 				}
 				<-p.done
 				p = f.again(m)
 			}
-			pause(t, *lasts/3)
+			pause(t, *lasts/6)
 			cancel()
 			churn.Wait()
 			l.end()
+			old.end()
 			t.Logf("%d connections, %d failed", l.opened.Load(), l.failed.Load())
 			if said := l.first.Load(); said != nil {
 				t.Errorf("%d of %d connections failed, the first: %s", l.failed.Load(), l.opened.Load(), *said)
@@ -262,13 +265,17 @@ func TestRestartUnderLoad(t *testing.T) {
 	}
 }
 
-// churn moves services to other endpoints, all of which answer.
+// churn moves services to other endpoints, all of which answer: so often that
+// the proxy always has something to write.
 func (f *field) churn(ctx context.Context) {
 	for round := 1; ctx.Err() == nil; round++ {
-		f.API.Move(ctx, round%*services, endpoints, 1 + round / *services % 5)
+		if err := f.API.Move(ctx, round%*services, endpoints, 1 + round / *services % 5); err != nil && ctx.Err() == nil {
+			f.t.Errorf("moving endpoints: %v", err)
+			return
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
