@@ -40,7 +40,11 @@ type flow struct {
 }
 
 func (f flow) String() string {
-	return fmt.Sprintf("%s: %s %s from %s %v to %s", f.service, f.protocol, f.front, f.source, f.from, f.to)
+	from := f.source
+	if f.from.IsValid() {
+		from += " " + f.from.String()
+	}
+	return fmt.Sprintf("%s: %s %s from %s to %s", f.service, f.protocol, f.front, from, f.to)
 }
 
 // TestProxies compares what becomes of packets.
@@ -232,15 +236,25 @@ func (f *field) compare(flows []flow, covered map[string]int) (differences []str
 		}
 	}
 	for i, fl := range flows {
+		unwanted := false
 		for _, p := range pairs {
 			switch why := f.differs(fl, fates[i], p); why {
 			case "same":
 			case "":
-				differences = append(differences, fmt.Sprintf("%s\n\t%s: %s\n\t%s: %s", fl, proxies[p[0]], fates[i][p[0]], proxies[p[1]], fates[i][p[1]]))
+				unwanted = true
 			default:
 				covered[why]++
 			}
 		}
+		if !unwanted {
+			continue
+		}
+		var b strings.Builder
+		fmt.Fprint(&b, fl)
+		for k, proxy := range proxies {
+			fmt.Fprintf(&b, "\n\t%s: %s", proxy, fates[i][k])
+		}
+		differences = append(differences, b.String())
 	}
 	return differences
 }

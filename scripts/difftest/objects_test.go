@@ -52,6 +52,7 @@ func randomCluster(seed uint64) *objects {
 			if f != family && len(s.Spec.IPFamilies) == 1 {
 				continue
 			}
+			endpoints := randomEndpoints(r, f)
 			for n := range r.IntN(3) + 1 {
 				slice := &discoveryv1.EndpointSlice{
 					ObjectMeta:  metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d-%d", s.Name, f, n), Labels: map[string]string{discoveryv1.LabelServiceName: s.Name}},
@@ -63,7 +64,7 @@ func randomCluster(seed uint64) *objects {
 						slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: &p.Name, Protocol: &p.Protocol, Port: &target})
 					}
 				}
-				slice.Endpoints = randomEndpoints(r, f)
+				slice.Endpoints = repeated(r, endpoints)
 				o.Slices = append(o.Slices, slice)
 			}
 		}
@@ -157,6 +158,20 @@ func randomEndpoints(r *rand.Rand, family int) (all []discoveryv1.Endpoint) {
 		all = append(all, e)
 	}
 	return all
+}
+
+// repeated is a slice's part of the endpoints of a service. An endpoint of
+// several slices is the same in all, or terminates in one: which of two that
+// differ counts otherwise, kube-proxy leaves to the order of a map.
+func repeated(r *rand.Rand, endpoints []discoveryv1.Endpoint) []discoveryv1.Endpoint {
+	part := append([]discoveryv1.Endpoint{}, some(r, endpoints, 70)...)
+	for i, e := range part {
+		if e.Hints == nil && chance(r, 8) {
+			no, yes := false, true
+			part[i].Conditions = discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}
+		}
+	}
+	return part
 }
 
 // marker is a service of one endpoint for each zone, of which a proxy that
