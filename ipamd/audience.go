@@ -89,9 +89,15 @@ func (a *audience) say(r services.Round) {
 	}
 }
 
+// Begun and the methods around it tell health servers how a round went.
+func (a *audience) Begun() { a.health.Begun() }
+
+func (a *audience) Idle() { a.health.Idle() }
+
 // Failed also counts as something that waits: what others changed is not
 // repaired.
 func (a *audience) Failed(error) {
+	a.health.Failed()
 	a.health.Queued()
 	a.metrics.Failed()
 }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -115,10 +116,22 @@ func (c *Checks) serve(s *http.Server, l net.Listener, k service.Key) {
 	}
 }
 
+// lastAnswers is how long a request in flight may take when its port closes.
+const lastAnswers = time.Second
+
+// close stops listening at once, and lets requests in flight get an answer.
 func (c *check) close() {
-	if c.server != nil {
-		c.server.Close()
+	if c.server == nil {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastAnswers)
+	go func(s *http.Server) {
+		defer cancel()
+		if s.Shutdown(ctx) != nil {
+			s.Close()
+		}
+	}(c.server)
+	c.server = nil
 }
 
 func (c *Checks) answer(w http.ResponseWriter, k service.Key, f service.Family) {

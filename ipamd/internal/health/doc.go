@@ -9,5 +9,5 @@
 // a status.
 //
 // It knows no Kubernetes API and decides nothing: it is told of every sync, of
-// the node and of the services' checks. Only Run listens.
+// the node and of the services' checks. It listens only on the ports of checks.
 package health

@@ -34,7 +34,11 @@ func TestNode(t *testing.T) {
 			s.Queued()
 			clock = clock.Add(-time.Minute)
 		}, 503, 503, 0, 0},
-		{"written at last", func(s *State) { s.Queued(); s.Synced() }, 200, 200, 90 * time.Second, 0},
+		{"written at last", func(s *State) { s.Queued(); s.Begun(); s.Synced() }, 200, 200, 90 * time.Second, 0},
+		{"nothing to write", func(s *State) { s.Queued(); s.Begun(); s.Idle() }, 200, 200, 90 * time.Second, 0},
+		{"a write that hangs", func(s *State) { s.Queued(); s.Begun() }, 503, 503, 0, 0},
+		{"a write that failed", func(s *State) { s.Queued(); s.Begun(); s.Failed() }, 503, 503, 0, 0},
+		{"a change while another is written", func(s *State) { s.Queued(); s.Begun(); s.Queued(); s.Synced() }, 503, 503, 0, 0},
 		{"node missing", func(s *State) { s.SetNode(nil) }, 503, 200, 0, 0},
 		{"node deleted", func(s *State) { s.SetNode(&service.Node{Deleting: true}) }, 503, 200, 0, 0},
 		{"autoscaler", func(s *State) { s.SetNode(tainted("ToBeDeletedByClusterAutoscaler")) }, 503, 200, 0, 0},

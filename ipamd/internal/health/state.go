@@ -14,10 +14,12 @@ type State struct {
 	late time.Duration
 	now  func() time.Time
 
-	mu     sync.Mutex
-	node   *service.Node
-	queued time.Time // when the oldest change came that is not written; zero: none
-	synced time.Time
+	mu   sync.Mutex
+	node *service.Node
+	// When the oldest change came that waits, and the oldest that is being
+	// written; zero: none.
+	queued, writing time.Time
+	synced          time.Time
 }
 
 // NewState returns the state of a node that has nothing to write. It is
@@ -35,11 +37,37 @@ func (s *State) Queued() {
 	}
 }
 
-// Synced tells that everything is written.
+// Begun tells that what waits is being written from now on.
+func (s *State) Begun() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing.IsZero() {
+		s.writing = s.queued
+	}
+	s.queued = time.Time{}
+}
+
+// Synced tells that what was being written is.
 func (s *State) Synced() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queued, s.synced = time.Time{}, s.now()
+	s.writing, s.synced = time.Time{}, s.now()
+}
+
+// Idle tells that there was nothing to write.
+func (s *State) Idle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = time.Time{}
+}
+
+// Failed tells that what was being written waits again.
+func (s *State) Failed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.writing.IsZero() {
+		s.queued, s.writing = s.writing, time.Time{}
+	}
 }
 
 // SetNode tells of this node's Node; nil: there is none.
@@ -84,7 +112,8 @@ func (s *State) report() report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	healthy := s.queued.IsZero() || now.Sub(s.queued) < s.late
+	inTime := func(since time.Time) bool { return since.IsZero() || now.Sub(since) < s.late }
+	healthy := inTime(s.queued) && inTime(s.writing)
 	each := family{s.synced, healthy}
 	r := report{LastUpdated: s.synced, CurrentTime: now, Healthy: healthy, Status: map[string]family{"IPv4": each, "IPv6": each}}
 	if healthy {

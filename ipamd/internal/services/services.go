@@ -19,14 +19,18 @@ type Rules interface {
 	Untouched() (nat, services bool, err error)
 }
 
-// Audience hears what happens. It is called from one goroutine at a time, but
-// for Queued.
+// Audience hears what happens. Queued and Begun are
+// called from any goroutine, the others from one.
 type Audience interface {
 	// Queued: something waits to be written, since the last round so many
-	// changes of slices and of services.
+	// changes of slices and of services. Begun: a round takes what waits by
+	// now. Both are called under a lock, and must not call back.
 	Queued(slices, services int)
+	Begun()
 	// Synced: what waited when the round began is written.
 	Synced(Round)
+	// Idle: the round found nothing to do.
+	Idle()
 	// Failed: the round ended in an error, which the daemon's loop logs.
 	Failed(error)
 	// SetNode tells of this node; nil: it is gone.
@@ -100,6 +104,7 @@ func (s *Services) Step(ctx context.Context) error {
 	}
 	box, node, settings := s.inbox, s.node, s.settings.of(s.tracker.Node())
 	s.inbox = newInbox()
+	s.audience.Begun()
 	s.mu.Unlock()
 	s.tellNode(node)
 	_, untouched, err := s.rules.Untouched()
@@ -107,6 +112,7 @@ func (s *Services) Step(ctx context.Context) error {
 	if err == nil && untouched && same && len(box.changed) == 0 {
 		box.answer()
 		s.putBack(inbox{slices: box.slices, services: box.services})
+		s.audience.Idle()
 		return nil
 	}
 	began := s.settings.Now()

@@ -60,6 +60,8 @@ func (e *ears) say(format string, args ...any) {
 	e.heard = append(e.heard, fmt.Sprintf(format, args...))
 }
 func (e *ears) Queued(int, int)            {}
+func (e *ears) Begun()                     {}
+func (e *ears) Idle()                      {}
 func (e *ears) Failed(err error)           { e.say("failed: %v", err) }
 func (e *ears) Kept(proxy.ServiceSettings) { e.say("settings") }
 func (e *ears) SetNode(n *service.Node)    { e.say("node %v", n != nil) }

@@ -63,24 +63,22 @@ func (s *Services) SetNode(n *service.Node) {
 // Synced tells that services, slices and the node are known.
 func (s *Services) Synced() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.known = true
-	slices, services := s.inbox.slices, s.inbox.services
-	s.mu.Unlock()
-	s.audience.Queued(slices, services)
+	s.audience.Queued(s.inbox.slices, s.inbox.services)
 	s.settings.Wake()
 }
 
 // take changes the model, and wakes the loop if something is to be written.
 func (s *Services) take(change func() []service.Key) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	changed := change()
 	for _, k := range changed {
 		s.inbox.changed[k] = true
 	}
-	known, slices, services := s.known, s.inbox.slices, s.inbox.services
-	s.mu.Unlock()
-	if len(changed) > 0 && known {
-		s.audience.Queued(slices, services)
+	if len(changed) > 0 && s.known {
+		s.audience.Queued(s.inbox.slices, s.inbox.services)
 		s.settings.Wake()
 	}
 }
