@@ -275,3 +275,17 @@ func Ask(address string, timeout time.Duration) (netip.AddrPort, error) {
 	}
 	return netip.ParseAddrPort(string(buf[:n]))
 }
+
+// Connect connects once, from the thread's namespace, and hangs up.
+func Connect(address string, timeout time.Duration) error {
+	c, err := (&net.Dialer{Timeout: timeout, FallbackDelay: -1}).Dial("tcp4", address)
+	if err != nil {
+		return err
+	}
+	c.(*net.TCPConn).SetLinger(0)
+	return c.Close()
+}
+
+// Generation grows with every node: endpoints that moved under one are to move
+// elsewhere under the next.
+func (f *Field) Generation() int { return f.nodes }

@@ -220,9 +220,19 @@ func (f *field) load(n, rate int) *load {
 	return l
 }
 
-func (l *load) end() {
+// report ends the load, and fails the test if a connection failed or only few
+// were tried.
+func (l *load) report(t *testing.T) {
+	t.Helper()
 	close(l.stop)
 	l.done.Wait()
+	t.Logf("%d connections, %d failed", l.opened.Load(), l.failed.Load())
+	if said := l.first.Load(); said != nil {
+		t.Errorf("%d of %d connections failed, the first: %s", l.failed.Load(), l.opened.Load(), *said)
+	}
+	if least := int64(*perSec) * int64(*lasts/time.Second) / 3; l.opened.Load() < least {
+		t.Errorf("only %d connections were tried, want at least %d", l.opened.Load(), least)
+	}
 }
 
 // TestRestartUnderLoad ends the proxy as an operator, an upgrade and a crash
@@ -252,15 +262,8 @@ func TestRestartUnderLoad(t *testing.T) {
 			pause(t, *lasts/6)
 			cancel()
 			churn.Wait()
-			l.end()
 			old.end()
-			t.Logf("%d connections, %d failed", l.opened.Load(), l.failed.Load())
-			if said := l.first.Load(); said != nil {
-				t.Errorf("%d of %d connections failed, the first: %s", l.failed.Load(), l.opened.Load(), *said)
-			}
-			if least := int64(*perSec) * int64(*lasts/time.Second) / 3; l.opened.Load() < least {
-				t.Errorf("only %d connections were tried, want at least %d", l.opened.Load(), least)
-			}
+			l.report(t)
 		})
 	}
 }

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/causeway-cni/causeway/scripts/cluster"
+)
+
+// perService is how many endpoints each service has.
+const perService = 10
+
+// contest is one of our modes against kube-proxy's of the same name, on one
+// variant of iptables. Targets are by number of services; 0 only prints.
+type contest struct {
+	mode, variant  string
+	start, change  map[int]float64
+	cpu, rss, last float64
+}
+
+// contests have the targets of services. iptables is measured on legacy, since
+// kube-proxy on iptables-nft does not finish writing 5,000 services.
+var contests = []contest{
+	{mode: "nftables", variant: "nft", start: map[int]float64{5000: 0.25, 10000: 0.1},
+		change: map[int]float64{1000: 0.15, 5000: 0.03}, cpu: 0.02, rss: 0.45, last: 1.05},
+	{mode: "iptables", variant: "legacy", start: map[int]float64{5000: 1, 10000: 1},
+		change: map[int]float64{1000: 0.9, 5000: 0.9}, cpu: 0.9, rss: 0.6},
+}
+
+// run is what one contender did with so many services.
+type run struct {
+	start, change, cpu float64 // seconds; the last two for one change
+	rss                float64 // MiB, the most
+	direct, last       float64 // microseconds to connect, to an endpoint and through a service
+}
+
+// measureServices compares the service proxy with the real kube-proxy, on the
+// same objects of the same API server, each on a node of its own.
+func measureServices(ctx context.Context, bin string, sizes []int) (rows []Row, err error) {
+	say := func(s string) { fmt.Fprintln(os.Stderr, s) }
+	tools, err := cluster.Build(ctx, say)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "causeway-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	f, err := cluster.NewField(ctx, tools, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	written := 0
+	for _, n := range sizes {
+		if err := f.API.WriteServices(ctx, written, n, perService); err != nil {
+			return nil, err
+		}
+		written = n
+		for _, c := range contests {
+			say(fmt.Sprintf("%d services, %s ...", n, c.mode))
+			ours, err := c.measure(ctx, f, n, func(node *cluster.FieldNode) (*cluster.Process, error) {
+				return node.StartProxy(filepath.Join(bin, "ipamd"), c.mode)
+			})
+			if err != nil {
+				return nil, fmt.Errorf("ours, %s, %d services: %w", c.mode, n, err)
+			}
+			peer, err := c.measure(ctx, f, n, func(node *cluster.FieldNode) (*cluster.Process, error) {
+				return node.StartKubeProxy(c.mode, c.variant)
+			})
+			if err != nil {
+				return nil, fmt.Errorf("kube-proxy, %s, %d services: %w", c.mode, n, err)
+			}
+			rows = append(rows, c.rows(n, ours, peer)...)
+		}
+	}
+	return rows, nil
+}
+
+func (c contest) rows(n int, ours, peer run) []Row {
+	name := func(what string) string { return fmt.Sprintf("%s, %d services: %s", c.mode, n, what) }
+	rows := []Row{
+		row(name("start to first connection"), "s", ours.start, peer.start, c.start[n]),
+		row(name("slice written to new backend, p50"), "ms", ours.change*1e3, peer.change*1e3, c.change[n]),
+	}
+	cpu, rss, last := 0.0, 0.0, 0.0
+	if n == 5000 {
+		cpu, rss = c.cpu, c.rss
+	}
+	if n == 10000 {
+		last = c.last
+	}
+	return append(rows,
+		row(name("CPU for a change"), "ms", ours.cpu*1e3, peer.cpu*1e3, cpu),
+		row(name("resident memory with churn"), "MiB", ours.rss, peer.rss, rss),
+		row(name("connect, service against endpoint"), "us", ours.last, ours.direct, last))
+}
+
+// Samples of a contender.
+const (
+	changes  = 15
+	connects = 3000
+)
+
+func (c contest) measure(ctx context.Context, f *cluster.Field, n int, start func(*cluster.FieldNode) (*cluster.Process, error)) (r run, err error) {
+	if err := f.NewNode(ctx); err != nil {
+		return r, err
+	}
+	if c.variant == "legacy" { // what kubelet leaves, by which the variant is found
+		if _, err := f.Node.Exec("iptables-legacy", "-t", "mangle", "-N", "KUBE-KUBELET-CANARY"); err != nil {
+			return r, err
+		}
+	}
+	began := time.Now()
+	p, err := start(f.Node)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, p.Stop()) }()
+	if err := await(f, p, n-1, nil, 2*time.Minute); err != nil {
+		return r, err
+	}
+	r.start = time.Since(began).Seconds()
+	rest(ctx, 3*time.Second) // what it still does after the last service answers
+	before, err := cpu(p.PID())
+	if err != nil {
+		return r, err
+	}
+	var took []float64
+	for i := range changes {
+		s := n - 1 - i*n/(2*changes)
+		generation := 1 + (f.Generation()+i)%5
+		want := map[netip.Addr]bool{}
+		for e := range perService {
+			want[cluster.Backend(s, e, generation)] = true
+		}
+		began := time.Now()
+		if err := f.API.Move(ctx, s, perService, generation); err != nil {
+			return r, err
+		}
+		if err := await(f, p, s, want, 30*time.Second); err != nil {
+			return r, err
+		}
+		took = append(took, time.Since(began).Seconds())
+		rest(ctx, 200*time.Millisecond)
+	}
+	rest(ctx, 2*time.Second)
+	after, err := cpu(p.PID())
+	if err != nil {
+		return r, err
+	}
+	r.change, r.cpu = middle(took), (after-before).Seconds()/changes
+	if r.rss, err = peak(p.PID()); err != nil {
+		return r, err
+	}
+	return r, c.connect(f, n, &r)
+}
+
+// connect measures connections through the last service and straight to an
+// endpoint, in turns.
+func (c contest) connect(f *cluster.Field, n int, r *run) error {
+	service := netip.AddrPortFrom(cluster.ClusterIP(n-1), 80).String()
+	direct := netip.AddrPortFrom(cluster.Backend(n-1, 0, 0), 80).String()
+	took := map[string][]float64{}
+	err := cluster.Within(f.Path("client"), func() error {
+		for i := range connects * 2 {
+			to := []string{service, direct}[i/100%2]
+			began := time.Now()
+			if err := cluster.Connect(to, time.Second); err != nil {
+				return err
+			}
+			took[to] = append(took[to], float64(time.Since(began).Nanoseconds())/1e3)
+		}
+		return nil
+	})
+	r.last, r.direct = middle(took[service]), middle(took[direct])
+	return err
+}
+
+// await asks a service until one of the wanted endpoints answers; nil for any.
+func await(f *cluster.Field, p *cluster.Process, i int, want map[netip.Addr]bool, within time.Duration) error {
+	deadline := time.Now().Add(within)
+	return cluster.Within(f.Path("client"), func() error {
+		for {
+			at, err := cluster.Ask(netip.AddrPortFrom(cluster.ClusterIP(i), 80).String(), 20*time.Millisecond)
+			if err == nil && (want == nil || want[at.Addr()]) {
+				return nil
+			}
+			if p.Ended() || time.Now().After(deadline) {
+				return fmt.Errorf("%s does not answer as it should within %s: %v, %v\n%s", cluster.Name(i), within, at, err, p.Tail())
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// cpu is the time that a process and those that it waited for have taken, from
+// fields 14 to 17 of proc(5) stat, in ticks of 10 ms.
+func cpu(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 15 {
+		return 0, fmt.Errorf("reading the CPU time of process %d: %q", pid, text)
+	}
+	ticks := 0
+	for _, f := range fields[11:15] {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
+// peak is the most memory that a process had, in MiB.
+func peak(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, value, found := strings.Cut(string(text), "VmHWM:")
+	if !found {
+		return 0, fmt.Errorf("reading the memory of process %d", pid)
+	}
+	kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
+	return kib / 1024, err
+}
+
+func middle(all []float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}

@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+)
+
+// TestUpgradeUnderLoad replaces kube-proxy by ipamd, and changes its mode back
+// and forth, and wants no connection to fail: there are always rules, and two
+// sets of them get along.
+func TestUpgradeUnderLoad(t *testing.T) {
+	f := newField(t)
+	f.write(*services)
+	f.echo()
+	for _, from := range []mode{{"iptables", "nft"}, {"iptables", "legacy"}, {"nftables", "nft"}} {
+		t.Run("kube-proxy "+from.String(), func(t *testing.T) {
+			f := &field{f.Field, t, f.ipamd}
+			if err := f.NewNode(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			p, err := f.Node.StartKubeProxy(from.mode, from.variant)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.reach(*services-1, time.Minute)
+			f.reach(echoing, time.Minute)
+			old, l := f.sessions(), f.load(*services, *perSec)
+			for _, to := range []string{from.mode, "nftables", "iptables", "nftables"} {
+				pause(t, *lasts/5)
+				if err := p.Stop(); err != nil {
+					t.Fatal(err)
+				}
+				p = f.again(mode{mode: to})
+			}
+			pause(t, *lasts/5)
+			old.end()
+			l.report(t)
+		})
+	}
+}
