@@ -71,7 +71,7 @@ if ((${#packages[@]} > 0)); then
 fi
 
 case $1 in
-test | demo | bench)
+test | demo | bench | difftest)
 	if ((EUID != 0)); then
 		echo "make $1 works with network namespaces and needs root: sudo make $1" >&2
 		exit 1

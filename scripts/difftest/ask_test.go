@@ -20,7 +20,7 @@ type space struct {
 	jobs chan func()
 }
 
-const threads = 12
+const threads = 24
 
 // work starts the threads. They end with their namespace, so that none that
 // entered it is used for anything else.
