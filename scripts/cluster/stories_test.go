@@ -19,7 +19,7 @@ import (
 
 var (
 	services = flag.Int("services", 300, "services of the story of restarts")
-	lasts    = flag.Duration("lasts", 6*time.Second, "time of load around each restart")
+	lasts    = flag.Duration("lasts", 5*time.Second, "time of load around each restart")
 	perSec   = flag.Int("rate", 1000, "new connections a second")
 )
 

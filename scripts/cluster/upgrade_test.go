@@ -18,12 +18,13 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			if err := f.NewNode(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			p, err := f.Node.StartKubeProxy(from.mode, from.variant)
+			peer, err := f.Node.StartKubeProxy(from.mode, from.variant)
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { peer.Stop() })
 			f.reach(*services-1, time.Minute)
-			f.reach(echoing, time.Minute)
+			p := peer
 			old, l := f.sessions(), f.load(*services, *perSec)
 			for _, to := range []string{from.mode, "nftables", "iptables", "nftables"} {
 				pause(t, *lasts/5)
