@@ -304,7 +304,9 @@ func fate(f flow, times int, timeout time.Duration) string {
 			break
 		}
 	}
-	delete(answers, map[bool]string{true: silence}[len(answers) > 1 && timeout < patience])
+	if len(answers) > 1 && timeout < patience {
+		delete(answers, silence) // it was only slow
+	}
 	if f.affinity && len(answers) == 1 {
 		for answer := range answers {
 			if strings.Contains(answer, "<-") {

@@ -75,7 +75,7 @@ func randomCluster(seed uint64) *objects {
 func randomService(r *rand.Rand, name string, family, i int) *corev1.Service {
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	s.Spec.Type = one(r, corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer)
-	s.Spec.IPFamilies = []corev1.IPFamily{one(r, corev1.IPv4Protocol)}
+	s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
 	if family == 1 {
 		s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
 	}
@@ -161,12 +161,14 @@ func randomEndpoints(r *rand.Rand, family int) (all []discoveryv1.Endpoint) {
 }
 
 // repeated is a slice's part of the endpoints of a service. An endpoint of
-// several slices is the same in all, or terminates in one: which of two that
-// differ counts otherwise, kube-proxy leaves to the order of a map.
+// several slices is the same in all, or ready in some and terminates in others:
+// which of two that differ otherwise counts, kube-proxy leaves to the order of
+// a map, so that its own modes differ.
 func repeated(r *rand.Rand, endpoints []discoveryv1.Endpoint) []discoveryv1.Endpoint {
 	part := append([]discoveryv1.Endpoint{}, some(r, endpoints, 70)...)
 	for i, e := range part {
-		if e.Hints == nil && chance(r, 8) {
+		ready := e.Conditions.Ready == nil || *e.Conditions.Ready
+		if ready && e.Hints == nil && chance(r, 12) {
 			no, yes := false, true
 			part[i].Conditions = discoveryv1.EndpointConditions{Ready: &no, Serving: &yes, Terminating: &yes}
 		}
