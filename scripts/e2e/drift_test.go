@@ -46,7 +46,7 @@ func TestDrift(t *testing.T) {
 		"ip rule add priority 1536 from 10.9.9.9 lookup 3", // as if left by a pod that is gone
 		"ip route flush table 2",
 		"ip route flush table 2; ip rule del priority 1536; ip rule del priority 1024",
-		"ip route replace default via 10.0.0.77 dev eth1 table 2 onlink",
+		"ip route replace default via 10.0.0.3 dev eth1 table 2 onlink", // reserved in every subnet: nobody's address
 		"ip link set eth1 mtu 1500",
 		"ip link set eth1 down",
 		"ip link set " + veth + " mtu 1400",
