@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"reflect"
 
@@ -105,14 +104,17 @@ func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service
 	if _, err := p.begin(ctx); err != nil {
 		return did, err
 	}
-	resolved := p.resolve(from, changed, did.Refused)
-	p.tally.turn()
 	did.Full = p.writers == nil || !p.services.valid || p.tally.turned || !reflect.DeepEqual(p.settings, s)
+	if !did.Full {
+		p.note(from, changed)
+		p.tally.turn()
+		did.Full = p.tally.turned
+	}
 	var err error
 	if did.Full {
-		err = p.syncAll(ctx, from, s, resolved, &did)
+		err = p.syncAll(ctx, from, changed, s, &did)
 	} else {
-		err = p.write(ctx, resolved, &did)
+		err = p.write(ctx, from, changed, &did)
 	}
 	if err != nil || p.services.taken {
 		return did, err
@@ -129,13 +131,16 @@ func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service
 		return did, err
 	}
 	p.nat.valid = false
-	return did, p.syncAll(ctx, from, s, resolved, &did)
+	return did, p.syncAll(ctx, from, changed, s, &did)
 }
 
-// syncAll reads the kernel, and goes through all services, and those that are
-// resolved already.
-func (p *Proxy) syncAll(ctx context.Context, from Source, s ServiceSettings, resolved map[service.Key][]service.ServicePort, did *ServiceSync) error {
-	maps.Copy(resolved, p.resolve(from, from.Services(), did.Refused))
+// syncAll reads the kernel, and goes through all services, and through changed
+// ones that are gone. They are resolved twice, for what is known of all at once
+// would take more memory than all else.
+func (p *Proxy) syncAll(ctx context.Context, from Source, changed []service.Key, s ServiceSettings, did *ServiceSync) error {
+	keys := from.Services()
+	p.note(from, keys)
+	p.note(from, changed)
 	p.tally.turn()
 	p.writers, p.services.valid = nil, false
 	writers, err := p.backend.observe(ctx, s, p.tally.terse)
@@ -143,16 +148,22 @@ func (p *Proxy) syncAll(ctx context.Context, from Source, s ServiceSettings, res
 		return err
 	}
 	p.writers, p.settings = writers, s
-	return p.write(ctx, resolved, did)
+	return p.write(ctx, from, keys, did)
 }
 
-// write writes what was resolved.
-func (p *Proxy) write(ctx context.Context, resolved map[service.Key][]service.ServicePort, did *ServiceSync) error {
-	var failed []error
-	for _, w := range p.writers {
-		for k, ports := range resolved {
+// write writes services.
+func (p *Proxy) write(ctx context.Context, from Source, keys []service.Key, did *ServiceSync) error {
+	for _, k := range keys {
+		ports, err := from.Resolve(k)
+		if err != nil {
+			did.Refused[k] = err
+		}
+		for _, w := range p.writers {
 			w.Set(k, ports)
 		}
+	}
+	var failed []error
+	for _, w := range p.writers {
 		n, err := w.Sync(ctx)
 		did.Changes += n
 		var refused iptables.Refused
@@ -173,17 +184,11 @@ func (p *Proxy) write(ctx context.Context, resolved map[service.Key][]service.Se
 	return nil
 }
 
-// resolve resolves services, and notes what others need of the outcome.
-func (p *Proxy) resolve(from Source, keys []service.Key, refused map[service.Key]error) map[service.Key][]service.ServicePort {
-	resolved := make(map[service.Key][]service.ServicePort, len(keys))
+// note notes what others need of services.
+func (p *Proxy) note(from Source, keys []service.Key) {
 	for _, k := range keys {
-		ports, err := from.Resolve(k)
-		if err != nil {
-			refused[k] = err
-		}
-		resolved[k] = ports
+		ports, _ := from.Resolve(k) // write reports the error
 		p.flows.set(k, ports)
 		p.tally.set(k, ports)
 	}
-	return resolved
 }

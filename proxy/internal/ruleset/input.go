@@ -88,6 +88,7 @@ func (t *texts) Read(p []byte) (int, error) {
 		copied := copy(p[n:], first.text)
 		n += copied
 		if first.text = first.text[copied:]; first.text == "" {
+			*first = lines{} // an empty text still holds on to all that it was
 			*t = (*t)[1:]
 		}
 	}
