@@ -7,9 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/cluster"
@@ -73,17 +70,9 @@ func measureServices(ctx context.Context, bin string, sizes []int) (rows []Row, 
 				continue
 			}
 			say(fmt.Sprintf("%d services, %s ...", n, c))
-			ours, err := c.measure(ctx, f, n, func(node *cluster.FieldNode) (*cluster.Process, error) {
-				return node.StartProxy(filepath.Join(bin, "ipamd"), c.mode)
-			})
+			ours, peer, err := c.inTurns(ctx, f, n, filepath.Join(bin, "ipamd"))
 			if err != nil {
-				return nil, fmt.Errorf("ours, %s, %d services: %w", c, n, err)
-			}
-			peer, err := c.measure(ctx, f, n, func(node *cluster.FieldNode) (*cluster.Process, error) {
-				return node.StartKubeProxy(c.mode, c.variant)
-			})
-			if err != nil {
-				return nil, fmt.Errorf("kube-proxy, %s, %d services: %w", c, n, err)
+				return nil, fmt.Errorf("%s, %d services: %w", c, n, err)
 			}
 			measured := c.rows(n, ours, peer)
 			for _, r := range measured { // the whole run takes long
@@ -123,14 +112,37 @@ func (c contest) rows(n int, ours, peer run) []Row {
 
 // Samples of a contender.
 const (
+	starts   = 3
 	changes  = 15
 	connects = 3000
 )
 
-func (c contest) measure(ctx context.Context, f *cluster.Field, n int, start func(*cluster.FieldNode) (*cluster.Process, error)) (r run, err error) {
+// inTurns starts both in turns, and measures all else at the last start.
+func (c contest) inTurns(ctx context.Context, f *cluster.Field, n int, ipamd string) (ours, peer run, err error) {
+	var took [2][]float64
+	for turn := range starts {
+		last := turn == starts-1
+		ours, err = c.measure(ctx, f, n, last, func(node *cluster.FieldNode) (*cluster.Process, error) { return node.StartProxy(ipamd, c.mode) })
+		if err != nil {
+			return ours, peer, fmt.Errorf("ours: %w", err)
+		}
+		peer, err = c.measure(ctx, f, n, last, func(node *cluster.FieldNode) (*cluster.Process, error) { return node.StartKubeProxy(c.mode, c.variant) })
+		if err != nil {
+			return ours, peer, fmt.Errorf("kube-proxy: %w", err)
+		}
+		took[0], took[1] = append(took[0], ours.start), append(took[1], peer.start)
+	}
+	ours.start, peer.start = middle(took[0]), middle(took[1])
+	return ours, peer, nil
+}
+
+// measure starts one on a new node, and if so told changes services and
+// connects.
+func (c contest) measure(ctx context.Context, f *cluster.Field, n int, whole bool, start func(*cluster.FieldNode) (*cluster.Process, error)) (r run, err error) {
 	if err := f.NewNode(ctx); err != nil {
 		return r, err
 	}
+	quiet(ctx)                 // the kernel takes its time to remove the rules of the node before
 	if c.variant == "legacy" { // what kubelet leaves, by which the variant is found
 		if _, err := f.Node.Exec("iptables-legacy", "-t", "mangle", "-N", "KUBE-KUBELET-CANARY"); err != nil {
 			return r, err
@@ -146,18 +158,27 @@ func (c contest) measure(ctx context.Context, f *cluster.Field, n int, start fun
 		return r, err
 	}
 	r.start = time.Since(began).Seconds()
+	if !whole {
+		return r, nil
+	}
 	rest(ctx, 3*time.Second) // what it still does after the last service answers
 	before, err := cpu(p.PID())
 	if err != nil {
 		return r, err
 	}
 	var took []float64
+	generation := f.Generation()
 	for i := range changes {
 		s := n - 1 - i*n/(2*changes)
-		generation := 1 + (f.Generation()+i)%5
 		want := map[netip.Addr]bool{}
 		for e := range perService {
 			want[cluster.Backend(s, e, generation)] = true
+		}
+		if err := await(f, p, s, nil, 5*time.Second); err != nil {
+			return r, err
+		}
+		if await(f, p, s, want, 0) == nil {
+			return r, fmt.Errorf("%s is where it is to be moved to", cluster.Name(s))
 		}
 		began := time.Now()
 		if err := f.API.Move(ctx, s, perService, generation); err != nil {
@@ -184,17 +205,16 @@ func (c contest) measure(ctx context.Context, f *cluster.Field, n int, start fun
 // connect measures connections through the last service and straight to an
 // endpoint, in turns.
 func (c contest) connect(f *cluster.Field, n int, r *run) error {
-	service := netip.AddrPortFrom(cluster.ClusterIP(n-1), 80).String()
-	direct := netip.AddrPortFrom(cluster.Backend(n-1, 0, 0), 80).String()
-	took := map[string][]float64{}
+	service, direct := cluster.ClusterIP(n-1), cluster.Backend(n-1, 0, 0)
+	took := map[netip.Addr][]float64{}
 	err := cluster.Within(f.Path("client"), func() error {
 		for i := range connects * 2 {
-			to := []string{service, direct}[i/100%2]
-			began := time.Now()
-			if err := cluster.Connect(to, time.Second); err != nil {
+			to := []netip.Addr{service, direct}[i/100%2]
+			t, err := connect(to)
+			if err != nil {
 				return err
 			}
-			took[to] = append(took[to], float64(time.Since(began).Nanoseconds())/1e3)
+			took[to] = append(took[to], float64(t.Nanoseconds())/1e3)
 		}
 		return nil
 	})
@@ -217,56 +237,4 @@ func await(f *cluster.Field, p *cluster.Process, i int, want map[netip.Addr]bool
 			time.Sleep(time.Millisecond)
 		}
 	})
-}
-
-func rest(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
-// cpu is the time that a process and those that it waited for have taken, from
-// fields 14 to 17 of proc(5) stat, in ticks of 10 ms.
-func cpu(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 15 {
-		return 0, fmt.Errorf("reading the CPU time of process %d: %q", pid, text)
-	}
-	ticks := 0
-	for _, f := range fields[11:15] {
-		n, err := strconv.Atoi(f)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
-}
-
-// peak is the most memory that a process had, in MiB.
-func peak(pid int) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, value, found := strings.Cut(string(text), "VmHWM:")
-	if !found {
-		return 0, fmt.Errorf("reading the memory of process %d", pid)
-	}
-	kib, err := strconv.ParseFloat(strings.Fields(value)[0], 64)
-	return kib / 1024, err
-}
-
-func middle(all []float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
 }

@@ -28,6 +28,7 @@ type Field struct {
 	dir   string
 	name  string
 	nodes int
+	moves int
 	Node  *FieldNode
 }
 
@@ -286,6 +287,9 @@ func Connect(address string, timeout time.Duration) error {
 	return c.Close()
 }
 
-// Generation grows with every node: endpoints that moved under one are to move
-// elsewhere under the next.
-func (f *Field) Generation() int { return f.nodes }
+// Generation is from 1 to 5, and another one than at the call before: that of
+// endpoints to move to.
+func (f *Field) Generation() int {
+	f.moves++
+	return 1 + f.moves%5
+}

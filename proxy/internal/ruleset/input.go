@@ -2,6 +2,7 @@ package ruleset
 
 import (
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -56,11 +57,15 @@ func (b Batch) Input() io.Reader {
 	return &all
 }
 
-// head declares chains, which makes or empties them.
+// head declares chains, which makes or empties them. iptables-restore of legacy
+// searches its list of chains, sorted by name, from the last entry of an index
+// before the one that it wants: made from the last to the first, a chain is put
+// in without a search, and lies in memory beside those that are searched with it.
 func (p *part) head() string {
 	var b strings.Builder
 	b.WriteString("*" + p.table + "\n")
-	for _, c := range p.chains {
+	slices.Sort(p.chains)
+	for _, c := range slices.Backward(p.chains) {
 		b.WriteString(":" + c + " - [0:0]\n")
 	}
 	return b.String()
