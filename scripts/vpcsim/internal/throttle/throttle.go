@@ -1,5 +1,7 @@
 // Package throttle holds the token buckets of the EC2 API: one per action,
-// shared by all callers of the account, with the documented sizes.
+// shared by all callers of the account, with the documented sizes. Time is an
+// argument, so that the EC2 endpoint can count in real time and a simulation
+// of a fleet in its own.
 package throttle
 
 import (
@@ -16,6 +18,27 @@ import (
 type Kind struct {
 	Filtered bool // it has a filter or asks for pages
 	ByID     bool // it names ids
+}
+
+// Bucket is what a call takes a token from: one for all calls of the account
+// with the same Name.
+type Bucket struct {
+	Name   string  // the action, with " unfiltered" if it has a bucket of its own
+	Size   float64 // tokens when full
+	Refill float64 // tokens per second
+}
+
+// Takes is the least time in which a full bucket serves n calls, by its rate;
+// the longest time there is if it never can.
+func (b Bucket) Takes(n int) time.Duration {
+	short := float64(n) - b.Size
+	switch {
+	case short <= 0:
+		return 0
+	case b.Refill <= 0:
+		return math.MaxInt64
+	}
+	return time.Duration(math.Ceil(short / b.Refill * float64(time.Second)))
 }
 
 // Buckets counts requests. It is safe for concurrent use.
@@ -36,20 +59,21 @@ func New(config topology.Throttle) *Buckets {
 	return &Buckets{config: config, left: map[string]*level{}}
 }
 
-// Allow takes a token for a call, and reports false if there is none.
+// Allow takes a token for a call at a moment, and reports false if there is
+// none. Moments of one bucket do not go back.
 func (b *Buckets) Allow(action string, kind Kind, now time.Time) bool {
 	if !b.config.Enabled {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	name, size := b.bucket(action, kind)
-	l, ok := b.left[name]
+	bucket := b.Of(action, kind)
+	l, ok := b.left[bucket.Name]
 	if !ok {
-		l = &level{size.Size, now}
-		b.left[name] = l
+		l = &level{bucket.Size, now}
+		b.left[bucket.Name] = l
 	}
-	l.tokens = math.Min(size.Size, l.tokens+now.Sub(l.at).Seconds()*size.Refill)
+	l.tokens = math.Min(bucket.Size, l.tokens+now.Sub(l.at).Seconds()*bucket.Refill)
 	l.at = now
 	if l.tokens < 1 {
 		return false
@@ -58,16 +82,17 @@ func (b *Buckets) Allow(action string, kind Kind, now time.Time) bool {
 	return true
 }
 
-// bucket names the bucket of a call and gives its size.
-func (b *Buckets) bucket(action string, kind Kind) (string, topology.Bucket) {
+// Of is the bucket that a call takes from.
+func (b *Buckets) Of(action string, kind Kind) Bucket {
 	if own, ok := b.config.Buckets[action]; ok {
-		return action, own
+		return Bucket{action, own.Size, own.Refill}
 	}
 	unfiltered := !kind.Filtered && (!kind.ByID || b.config.DescribeByIDSmall)
 	if unfiltered && slices.Contains([]string{"DescribeInstances", "DescribeNetworkInterfaces", "DescribeSecurityGroups"}, action) {
-		return action + " unfiltered", topology.Bucket{Size: 50, Refill: 10}
+		return Bucket{action + " unfiltered", 50, 10}
 	}
-	return action, Documented(action)
+	documented := Documented(action)
+	return Bucket{action, documented.Size, documented.Refill}
 }
 
 // Documented is the bucket that AWS documents for an action; for Describe

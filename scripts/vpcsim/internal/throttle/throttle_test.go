@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -70,5 +71,31 @@ func TestSettings(t *testing.T) {
 	}
 	if got := drain(b, "DescribeInstances", Kind{}, now); got != 50 {
 		t.Errorf("the small bucket is not its own: %d", got)
+	}
+}
+
+// TestTakes holds that the least time for a number of calls is what asking
+// for them as early as possible takes.
+func TestTakes(t *testing.T) {
+	b := New(topology.Throttle{Enabled: true})
+	attach := b.Of("AttachNetworkInterface", Kind{})
+	if attach != (Bucket{"AttachNetworkInterface", 50, 5}) {
+		t.Errorf("attachments take from %+v", attach)
+	}
+	start := time.Unix(0, 0)
+	now, done := start, 0
+	for ; done < 200; now = now.Add(100 * time.Millisecond) {
+		for b.Allow("AttachNetworkInterface", Kind{}, now) {
+			done++
+		}
+	}
+	if took, want := now.Sub(start), attach.Takes(200); took < want || took > want+time.Second {
+		t.Errorf("200 attachments took %v, want %v", took, want)
+	}
+	if got := attach.Takes(50); got != 0 {
+		t.Errorf("a full bucket serves its size in %v", got)
+	}
+	if got := (Bucket{Size: 1}).Takes(2); got != math.MaxInt64 {
+		t.Errorf("a bucket without refill serves more than its size in %v", got)
 	}
 }
