@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
 
 // TestDeviceLate attaches ENIs whose devices appear seconds later: ADDs wait.
@@ -58,7 +59,7 @@ func TestSubnetFull(t *testing.T) {
 	t.Parallel()
 	s := raise(t, small)
 	node := s.start("n1", "CAUSEWAY_ASSIGN_WAIT=4s")
-	_, err := s.lab.Control.Consume(s.ctx, "a", -1)
+	_, err := s.lab.Control.Take(s.ctx, control.Tenants{Subnet: "a", Addresses: -1})
 	s.must(err)
 	s.add(node, "pod1")
 	s.add(node, "pod2")
@@ -68,7 +69,7 @@ func TestSubnetFull(t *testing.T) {
 	if subnet := status.Subnets[0].ID; refusal.Details != "SUBNET_FULL" || !strings.Contains(refusal.Msg, subnet) {
 		t.Errorf("ADD: %q %q, want SUBNET_FULL and %s", refusal.Msg, refusal.Details, subnet)
 	}
-	_, err = s.lab.Control.Release(s.ctx, "a", -1)
+	_, err = s.lab.Control.Give(s.ctx, "a", -1)
 	s.must(err)
 	s.reach(s.add(node, "pod4"))
 }

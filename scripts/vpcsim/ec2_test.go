@@ -101,11 +101,11 @@ func TestChangesAtRunTime(t *testing.T) {
 		return code == 0
 	})
 
-	if out := s.must("subnet", "consume", "a", "all"); !strings.Contains(out, "has 0 free") {
-		t.Errorf("subnet consume: %s", out)
+	if out := s.must("tenant", "take", "a", "all"); !strings.Contains(out, "has 0 free") {
+		t.Errorf("tenant take: %s", out)
 	}
-	if out := s.must("subnet", "release", "a", "10"); !strings.Contains(out, "has 10 free") {
-		t.Errorf("subnet release: %s", out)
+	if out := s.must("tenant", "give", "a", "10"); !strings.Contains(out, "has 10 free") {
+		t.Errorf("tenant give: %s", out)
 	}
 	id := strings.TrimSpace(s.must("fault", "add", "{node: n1, action: DescribeVpcs, effect: {error: {code: UnauthorizedOperation}}}"))
 	_, err := s.ec2From("n1").DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{})

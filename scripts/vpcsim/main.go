@@ -88,7 +88,7 @@ func newRoot() *cobra.Command {
 	s := &simulatorFlag{}
 	root.PersistentFlags().StringVar(&s.name, "name", "vpcsim", "name of the simulator; several can run side by side")
 	root.AddCommand(newUp(s), newDown(s), newStatus(s), newExec(s), newFault(s), newDrops(s),
-		newCIDR(s), newEgress(s), newSubnet(s), newLB(s), newKube(s), newTerminate(s), newEcho(), newProbe(), newRelay(), newDaemon(), newNodeInit(), newBecome())
+		newCIDR(s), newEgress(s), newTenant(s), newLB(s), newKube(s), newTerminate(s), newEcho(), newProbe(), newRelay(), newDaemon(), newNodeInit(), newBecome())
 	return root
 }
 

@@ -89,9 +89,9 @@ func (s status) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "simulator %s  %s  %s  %v  seed %d\n", s.Name, s.VPCID, s.Region, s.CIDRs, s.Seed)
 	fmt.Fprintf(w, "log %s\nrequests %s\nkubernetes %s  kubeconfig %s\n\n", s.Log, s.RequestLog, s.ClusterEndpoint, s.Kubeconfig)
-	fmt.Fprintln(w, "SUBNET\tID\tZONE\tCIDR\tEGRESS\tFREE")
+	fmt.Fprintln(w, "SUBNET\tID\tZONE\tCIDR\tEGRESS\tFREE\tTENANTS")
 	for _, n := range s.Subnets {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", n.Name, n.ID, n.Zone, strings.TrimSpace(n.CIDR+" "+n.IPv6CIDR), n.Egress, n.Free)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n", n.Name, n.ID, n.Zone, strings.TrimSpace(n.CIDR+" "+n.IPv6CIDR), n.Egress, n.Free, n.Tenants)
 	}
 	fmt.Fprintln(w, "\nNODE\tINSTANCE\tTYPE\tSTATE\tADDRESS\tNAMESPACE\tPID")
 	for _, n := range s.Nodes {

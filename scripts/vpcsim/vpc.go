@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-
-	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
 
 func newDrops(s *simulatorFlag) *cobra.Command {
@@ -90,59 +86,6 @@ func newEgress(s *simulatorFlag) *cobra.Command {
 			return client.SetEgress(cmd.Context(), args[0], args[1])
 		},
 	}
-}
-
-func newSubnet(s *simulatorFlag) *cobra.Command {
-	cmd := &cobra.Command{Use: "subnet", Short: "Take a subnet's free addresses and give them back"}
-	cmd.AddCommand(
-		newSubnetChange(s, "consume", "Take free addresses for nobody", (*control.Client).Consume),
-		newSubnetChange(s, "release", "Free addresses that consume or fragment took", (*control.Client).Release),
-		&cobra.Command{
-			Use:   "fragment SUBNET",
-			Short: "Take one address of every free /28, so that no prefix is left",
-			Args:  cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				client, err := s.client()
-				if err != nil {
-					return err
-				}
-				free, err := client.Fragment(cmd.Context(), args[0])
-				return printFree(cmd, args[0], free, err)
-			},
-		})
-	return cmd
-}
-
-func newSubnetChange(s *simulatorFlag, verb, short string, do func(*control.Client, context.Context, string, int) (int, error)) *cobra.Command {
-	return &cobra.Command{
-		Use:   verb + " SUBNET COUNT|all",
-		Short: short,
-		Args:  cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			count := -1
-			if args[1] != "all" {
-				n, err := strconv.Atoi(args[1])
-				if err != nil || n < 1 {
-					return fmt.Errorf("count %q: use a positive number or all", args[1])
-				}
-				count = n
-			}
-			client, err := s.client()
-			if err != nil {
-				return err
-			}
-			free, err := do(client, cmd.Context(), args[0], count)
-			return printFree(cmd, args[0], free, err)
-		},
-	}
-}
-
-func printFree(cmd *cobra.Command, subnet string, free int, err error) error {
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "subnet %s has %d free addresses\n", subnet, free)
-	return err
 }
 
 func newTerminate(s *simulatorFlag) *cobra.Command {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
 
 // TestClasses injects what EC2 answers, into a mutating call and into a
@@ -110,7 +111,7 @@ func TestRealRefusals(t *testing.T) {
 	refuse("no such subnet", pool.CreateENI{Subnet: "subnet-00000000000000000", Token: "t"}, pool.NotFound)
 	action := w.create("first", 3)
 	refuse("token of other parameters", action, pool.InUse)
-	if _, err := w.sim.Control().Consume(t.Context(), "a", -1); err != nil {
+	if _, err := w.sim.Control().Take(t.Context(), control.Tenants{Subnet: "a", Addresses: -1}); err != nil {
 		t.Fatal(err)
 	}
 	action.Token = "fourth"

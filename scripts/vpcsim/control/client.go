@@ -70,24 +70,24 @@ func (c *Client) SetEgress(ctx context.Context, subnet, egress string) error {
 	return c.call(ctx, http.MethodPost, "/v1/subnets/egress", SubnetChange{Subnet: subnet, Egress: egress}, nil)
 }
 
-// Consume takes count free addresses of a subnet for nobody, -1 all of them,
-// and returns how many are free after it.
-func (c *Client) Consume(ctx context.Context, subnet string, count int) (free int, err error) {
-	err = c.call(ctx, http.MethodPost, "/v1/subnets/consume", SubnetChange{Subnet: subnet, Count: count}, &free)
+// Take lets other tenants take free addresses of a subnet, all that are asked
+// for or none, and returns how many are free after it.
+func (c *Client) Take(ctx context.Context, t Tenants) (free int, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/tenants/take", t, &free)
 	return free, err
 }
 
-// Fragment takes one address of every free /28 of a subnet, and returns how
-// many are free after it.
+// Fragment lets other tenants take one address of every free /28 of a subnet,
+// and returns how many are free after it.
 func (c *Client) Fragment(ctx context.Context, subnet string) (free int, err error) {
-	err = c.call(ctx, http.MethodPost, "/v1/subnets/fragment", SubnetChange{Subnet: subnet}, &free)
+	err = c.call(ctx, http.MethodPost, "/v1/tenants/fragment", Tenants{Subnet: subnet}, &free)
 	return free, err
 }
 
-// Release frees count addresses that Consume or Fragment took, -1 all of them,
-// and returns how many are free after it.
-func (c *Client) Release(ctx context.Context, subnet string, count int) (free int, err error) {
-	err = c.call(ctx, http.MethodPost, "/v1/subnets/release", SubnetChange{Subnet: subnet, Count: count}, &free)
+// Give frees so many of the addresses that other tenants hold, the last taken
+// first, -1 all of them, and returns how many are free after it.
+func (c *Client) Give(ctx context.Context, subnet string, addresses int) (free int, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/tenants/give", Tenants{Subnet: subnet, Addresses: addresses}, &free)
 	return free, err
 }
 

@@ -109,11 +109,14 @@ func TestChanges(t *testing.T) {
 	if err := c.SetEgress(ctx, "b", "vpn"); err == nil {
 		t.Error("an unknown egress was accepted")
 	}
-	if free, err := c.Consume(ctx, "b", 50); err != nil || free != 200 {
-		t.Errorf("consume: %d free, %v", free, err)
+	if free, err := c.Take(ctx, control.Tenants{Subnet: "b", Addresses: 50, Pattern: control.Packed}); err != nil || free != 200 {
+		t.Errorf("take: %d free, %v", free, err)
 	}
-	if free, err := c.Release(ctx, "b", -1); err != nil || free != 250 {
-		t.Errorf("release: %d free, %v", free, err)
+	if _, err := c.Take(ctx, control.Tenants{Subnet: "b", Addresses: 50, Pattern: "loose"}); err == nil || !strings.Contains(err.Error(), `pattern "loose"`) {
+		t.Errorf("an unknown pattern: %v", err)
+	}
+	if free, err := c.Give(ctx, "b", -1); err != nil || free != 250 {
+		t.Errorf("give: %d free, %v", free, err)
 	}
 	if free, err := c.Fragment(ctx, "b"); err != nil || free >= 250 || free < 235 {
 		t.Errorf("fragment: %d free, %v", free, err)

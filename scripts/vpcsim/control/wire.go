@@ -9,6 +9,7 @@ import (
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fault"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/reqlog"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/topology"
 )
 
 // Rule is a fault rule; see its fields for what can go wrong.
@@ -55,7 +56,8 @@ type SubnetStatus struct {
 	CIDR     string `json:"cidr"`
 	IPv6CIDR string `json:"ipv6CIDR,omitempty"`
 	Egress   string `json:"egress"`
-	Free     int    `json:"free"` // IPv4 addresses
+	Free     int    `json:"free"`    // IPv4 addresses
+	Tenants  int    `json:"tenants"` // IPv4 addresses that others hold
 }
 
 // NodeStatus is one instance.
@@ -117,12 +119,30 @@ type Request struct {
 	LatencyMS  float64           `json:"latencyMs"`
 }
 
-// SubnetChange is asked of one subnet, named by its name or id.
+// SubnetChange sets the default route of a subnet, named by its name or id.
 type SubnetChange struct {
 	Subnet string `json:"subnet"`
 	Egress string `json:"egress,omitempty"` // "igw", "nat" or "none"
-	Count  int    `json:"count,omitempty"`  // addresses; -1 is all
 }
+
+// Tenants are others who take IPv4 addresses of a subnet. EC2 shows of them
+// only that the addresses are not free.
+type Tenants struct {
+	Subnet    string   `json:"subnet"`       // name or id
+	Addresses int      `json:"addresses"`    // -1 is all
+	Pattern   Pattern  `json:"pattern"`      // empty is Scattered
+	For       Duration `json:"for,omitzero"` // then they give them back; 0 is when Give tells them to
+}
+
+// Pattern says how the addresses of tenants lie in the subnet.
+type Pattern = topology.Pattern
+
+// Scattered leaves no /28 free while a subnet has addresses, Packed as many as
+// can be.
+const (
+	Scattered = topology.Scattered
+	Packed    = topology.Packed
+)
 
 // Problem is the body of every refusal.
 type Problem struct {

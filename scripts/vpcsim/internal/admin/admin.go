@@ -11,12 +11,14 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fault"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/imds"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/kubeapi"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/reqlog"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/topology"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
 )
 
@@ -54,9 +56,9 @@ func New(m *vpc.Model, faults *fault.Engine, requests *reqlog.Log, metadata *imd
 	mux.Handle("POST /v1/subnets/egress", change(func(c control.SubnetChange) (any, error) {
 		return nil, m.SetEgress(c.Subnet, vpc.Egress(c.Egress))
 	}))
-	mux.Handle("POST /v1/subnets/consume", change(func(c control.SubnetChange) (any, error) { return m.Consume(c.Subnet, c.Count) }))
-	mux.Handle("POST /v1/subnets/fragment", change(func(c control.SubnetChange) (any, error) { return m.Fragment(c.Subnet) }))
-	mux.Handle("POST /v1/subnets/release", change(func(c control.SubnetChange) (any, error) { return m.Release(c.Subnet, c.Count) }))
+	mux.Handle("POST /v1/tenants/take", change(func(t control.Tenants) (any, error) { return m.TakeTenants(tenants(t)) }))
+	mux.Handle("POST /v1/tenants/fragment", change(func(t control.Tenants) (any, error) { return m.Fragment(t.Subnet) }))
+	mux.Handle("POST /v1/tenants/give", change(func(t control.Tenants) (any, error) { return m.GiveTenants(t.Subnet, t.Addresses) }))
 	mux.Handle("POST /v1/nodes/terminate", change(func(node string) (any, error) { return nil, m.Terminate(node) }))
 	mux.Handle("POST /v1/imds/drop-tokens", handler(func(*http.Request) (any, error) { metadata.DropTokens(); return nil, nil }))
 	mux.Handle("GET /v1/calls", handler(func(*http.Request) (any, error) { return requests.Counts(), nil }))
@@ -113,6 +115,14 @@ func (s *server) addCIDR(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("reading the block: write it like \"100.64.0.0/16\": %w", err)
 	}
 	return nil, s.model.AddCIDR(block)
+}
+
+func tenants(t control.Tenants) vpc.Tenants {
+	out := vpc.Tenants{Subnet: t.Subnet, Addresses: t.Addresses, Pattern: t.Pattern, For: time.Duration(t.For)}
+	if out.Pattern == "" {
+		out.Pattern = topology.Scattered
+	}
+	return out
 }
 
 func (s *server) drops(*http.Request) (any, error) {

@@ -15,7 +15,7 @@ func (s *server) status(*http.Request) (any, error) {
 	names := map[string]string{}
 	for _, n := range s.model.Subnets() {
 		names[n.ID] = n.Name
-		one := control.SubnetStatus{Name: n.Name, ID: n.ID, Zone: n.Zone, CIDR: n.CIDR.String(), Egress: string(n.Egress), Free: n.Free}
+		one := control.SubnetStatus{Name: n.Name, ID: n.ID, Zone: n.Zone, CIDR: n.CIDR.String(), Egress: string(n.Egress), Free: n.Free, Tenants: n.Tenants}
 		if n.IPv6CIDR.IsValid() {
 			one.IPv6CIDR = n.IPv6CIDR.String()
 		}

@@ -86,11 +86,11 @@ func TestErrors(t *testing.T) {
 		status         int
 	}{
 		{"no free address", "", func(w *world) refusal {
-			must(w.sim.Control().Consume(w.ctx, "a", 249))(w)
+			w.take(249)
 			return refusal{assign(w, w.primary().NetworkInterfaceId, 2, 0), "The specified subnet does not have enough free addresses to satisfy the request."}
 		}, "InsufficientFreeAddressesInSubnet", 400},
 		{"no free address to create with", "", func(w *world) refusal {
-			must(w.sim.Control().Consume(w.ctx, "a", -1))(w)
+			w.take(-1)
 			return refusal{create(w, func(*ec2.CreateNetworkInterfaceInput) {}), "The specified subnet does not have enough free addresses to satisfy the request."}
 		}, "InsufficientFreeAddressesInSubnet", 400},
 		{"fragmented", "", func(w *world) refusal {
@@ -98,7 +98,7 @@ func TestErrors(t *testing.T) {
 			return refusal{assign(w, w.primary().NetworkInterfaceId, 0, 1), "The specified subnet does not have enough free cidr blocks to satisfy the request."}
 		}, "InsufficientCidrBlocks", 400},
 		{"prefix of a full subnet", "", func(w *world) refusal {
-			must(w.sim.Control().Consume(w.ctx, "a", 240))(w)
+			w.take(240)
 			return refusal{assign(w, w.primary().NetworkInterfaceId, 0, 1), "There aren't sufficient free Ipv4 addresses or prefixes"}
 		}, "InvalidParameterValue", 400},
 		{"too many addresses", "", func(w *world) refusal {

@@ -140,6 +140,12 @@ func (w *world) fault(r control.Rule) {
 	must(w.sim.Control().AddFaults(w.ctx, r))(w)
 }
 
+// take lets others take so many addresses of subnet a, all for -1.
+func (w *world) take(count int) {
+	w.Helper()
+	must(w.sim.Control().Take(w.ctx, control.Tenants{Subnet: "a", Addresses: count}))(w)
+}
+
 // refused checks an SDK error's code, HTTP status and message.
 func (w *world) refused(err error, code string, status int, message string) {
 	w.Helper()

@@ -47,6 +47,7 @@ type fileSubnet struct {
 	Zone     string            `json:"zone"`
 	Egress   string            `json:"egress"`
 	Tags     map[string]string `json:"tags"`
+	Tenants  *fileTenants      `json:"tenants"`
 }
 
 type fileGroup struct {
@@ -199,6 +200,7 @@ func (p *parser) prefixes(field string, texts []string) []netip.Prefix {
 func (p *parser) subnet(s fileSubnet) Subnet {
 	field := fmt.Sprintf("subnets[%s]", s.Name)
 	out := Subnet{Name: s.Name, CIDR: p.prefix(field+".cidr", s.CIDR), Zone: s.Zone, Egress: s.Egress, Tags: s.Tags}
+	out.Tenants = p.tenants(field+".tenants", s.Tenants)
 	if s.IPv6CIDR != "" {
 		out.IPv6CIDR = p.prefix(field+".ipv6CIDR", s.IPv6CIDR)
 	}

@@ -55,6 +55,7 @@ type Subnet struct {
 	IPv6CIDR netip.Prefix // /64, or zero for none
 	Zone     string
 	Egress   string // "igw", "nat" or "none"
+	Tenants  Tenants
 	Tags     map[string]string
 }
 

@@ -32,8 +32,8 @@ func TestDefault(t *testing.T) {
 			PublicPool: netip.MustParsePrefix("198.51.100.0/24"),
 		},
 		Subnets: []Subnet{
-			{Name: "a", CIDR: netip.MustParsePrefix("10.0.0.0/24"), Zone: "us-west-2a", Egress: "igw"},
-			{Name: "b", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-west-2b", Egress: "igw"},
+			{Name: "a", CIDR: netip.MustParsePrefix("10.0.0.0/24"), Zone: "us-west-2a", Egress: "igw", Tenants: Tenants{Pattern: Scattered}},
+			{Name: "b", CIDR: netip.MustParsePrefix("10.0.1.0/24"), Zone: "us-west-2b", Egress: "igw", Tenants: Tenants{Pattern: Scattered}},
 		},
 		Nodes: []Node{
 			{Name: "n1", Subnet: "a", Type: "m5.large", PublicIP: true, Metadata: options},
@@ -104,6 +104,12 @@ func TestParseRefuses(t *testing.T) {
 		{"subnet IPv6 outside", `subnets: [{name: a, cidr: 10.0.0.0/24, ipv6CIDR: "2001:db8::/64"}]`, "lies outside the VPC"},
 		{"zone", "subnets: [{name: a, cidr: 10.0.0.0/24, zone: eu-west-1a}]", `zone "eu-west-1a" is not in region us-west-2`},
 		{"egress", "subnets: [{name: a, cidr: 10.0.0.0/24, egress: vpn}]", `egress "vpn"`},
+		{"tenants of nothing", "subnets: [{name: a, cidr: 10.0.0.0/24, tenants: {pattern: packed}}]", "subnets[a].tenants: set addresses"},
+		{"tenants twice", "subnets: [{name: a, cidr: 10.0.0.0/24, tenants: {addresses: 1, free: 2}}]", "addresses 1 and free 2 are both set"},
+		{"tenants below zero", "subnets: [{name: a, cidr: 10.0.0.0/24, tenants: {addresses: -1}}]", "subnets[a].tenants.addresses -1"},
+		{"too many tenants", "subnets: [{name: a, cidr: 10.0.0.0/24, tenants: {addresses: 250}}]", "subnets[a].tenants.addresses 250: 10.0.0.0/24 has 249"},
+		{"too few tenants", "subnets: [{name: a, cidr: 10.0.0.0/24, tenants: {free: 300}}]", "subnets[a].tenants.free 300"},
+		{"tenants pattern", "subnets: [{name: a, cidr: 10.0.0.0/24, tenants: {free: 3, pattern: random}}]", `subnets[a].tenants.pattern "random"`},
 		{"group name", "securityGroups: [{name: default}]", `"default" is taken`},
 		{"node name", "nodes: [{name: N_1, subnet: a}]", `nodes[N_1].name "N_1"`},
 		{"node subnet", "nodes: [{name: n1, subnet: z}]", `nodes[n1].subnet "z"`},

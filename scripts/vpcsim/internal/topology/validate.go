@@ -117,7 +117,7 @@ func (t Topology) checkSubnet(field string, s Subnet) error {
 	case !slices.Contains([]string{"igw", "nat", "none"}, s.Egress):
 		return fmt.Errorf(`%s.egress %q is unknown: use "igw", "nat" or "none"`, field, s.Egress)
 	}
-	return nil
+	return t.checkTenants(field+".tenants", s)
 }
 
 func (t Topology) checkGroups() error {
@@ -244,6 +244,9 @@ func Reserved(cidr netip.Prefix, a netip.Addr) bool {
 	}
 	return a == last(cidr)
 }
+
+// Usable is how many addresses of an IPv4 subnet can be handed out.
+func Usable(cidr netip.Prefix) int { return 1<<(32-cidr.Bits()) - 5 }
 
 func last(cidr netip.Prefix) netip.Addr {
 	b := cidr.Masked().Addr().AsSlice()

@@ -42,59 +42,6 @@ func (m *Model) SetEgress(subnetName string, to Egress) error {
 	return nil
 }
 
-// Consume takes count free addresses of a subnet for nobody, at random; -1
-// takes all. It returns how many are free after it.
-func (m *Model) Consume(subnetName string, count int) (free int, err error) {
-	defer m.lock()()
-	s, err := m.named(subnetName)
-	if err != nil {
-		return 0, fmt.Errorf("consuming addresses: %w", err)
-	}
-	if count < 0 {
-		count = s.v4.free()
-	}
-	g, err := m.take(s.v4, Ask{Count: count})
-	if err != nil {
-		return s.v4.free(), fmt.Errorf("consuming %d addresses of subnet %s, which has %d free: %w", count, subnetName, s.v4.free(), err)
-	}
-	s.consumed = append(s.consumed, g.addresses...)
-	return s.v4.free(), nil
-}
-
-// Fragment takes one address of every free /28 of a subnet, so that no prefix
-// can be had though addresses are free. It returns how many are free after it.
-func (m *Model) Fragment(subnetName string) (free int, err error) {
-	defer m.lock()()
-	s, err := m.named(subnetName)
-	if err != nil {
-		return 0, fmt.Errorf("fragmenting a subnet: %w", err)
-	}
-	for {
-		p, ok := s.v4.pickPrefix(m.rng)
-		if !ok {
-			return s.v4.free(), nil
-		}
-		s.v4.take(p.Addr())
-		s.consumed = append(s.consumed, p.Addr())
-	}
-}
-
-// Release frees count of the addresses that Consume or Fragment took; -1 frees
-// all. It returns how many are free after it.
-func (m *Model) Release(subnetName string, count int) (free int, err error) {
-	defer m.lock()()
-	s, err := m.named(subnetName)
-	if err != nil {
-		return 0, fmt.Errorf("releasing addresses: %w", err)
-	}
-	if count < 0 || count > len(s.consumed) {
-		count = len(s.consumed)
-	}
-	grant{addresses: s.consumed[:count]}.giveBack(s.v4)
-	s.consumed = slices.Clone(s.consumed[count:])
-	return s.v4.free(), nil
-}
-
 func (m *Model) named(name string) (*subnet, error) {
 	for _, s := range m.subnets {
 		if s.Name == name || s.ID == name {

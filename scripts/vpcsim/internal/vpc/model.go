@@ -85,6 +85,9 @@ func New(topo topology.Topology) (*Model, error) {
 	if err := m.addNodes(topo.Nodes); err != nil {
 		return nil, err
 	}
+	if err := m.addTenants(topo.Subnets); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 

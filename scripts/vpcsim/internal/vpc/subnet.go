@@ -17,14 +17,16 @@ type Subnet struct {
 	Zone     string
 	Egress   Egress
 	Free     int // free IPv4 addresses
+	Tenants  int // IPv4 addresses that others hold
 	Tags     map[string]string
 }
 
 type subnet struct {
 	Subnet
-	v4       book
-	v6       book         // nil without an IPv6 block
-	consumed []netip.Addr // taken by Consume, for nobody
+	v4      *book4
+	v6      book      // nil without an IPv6 block
+	tenants []tenancy // addresses that others hold, in the order of their taking
+	takings int       // so far
 }
 
 // Group is a security group.
@@ -54,7 +56,7 @@ func (m *Model) addSubnet(s topology.Subnet) {
 
 func (s *subnet) snapshot() Subnet {
 	out := s.Subnet
-	out.Free = s.v4.free()
+	out.Free, out.Tenants = s.v4.free(), len(s.tenants)
 	out.Tags = copied(s.Tags)
 	return out
 }
