@@ -14,6 +14,7 @@ import (
 // Hosts beyond the VPC. Every address of these blocks answers.
 var (
 	internet = netip.MustParseAddr("203.0.113.10")
+	another  = netip.MustParseAddr("203.0.113.20") // of the internet, whom nobody spoke to before
 	peer     = netip.MustParseAddr("172.31.0.10")
 )
 
@@ -71,7 +72,8 @@ func abroad(s *Site, from *harness.Pod, to netip.Addr, name string, source netip
 
 // externalSNAT restarts ipamd with external SNAT on, in a subnet whose default
 // route is a NAT gateway: pods leave by their own ENI with their own address,
-// and the internet sees the gateway.
+// and the internet sees the gateway. Flows that are known keep their way, and UDP
+// may take the port of one of those again: they ask another host than W09.
 func externalSNAT(ctx context.Context, w *World) (steps []Step, err error) {
 	status, err := w.Lab.Control.Status(ctx)
 	if err != nil {
@@ -88,8 +90,8 @@ func externalSNAT(ctx context.Context, w *World) (steps []Step, err error) {
 		err = errors.Join(err, w.Lab.Control.SetEgress(ctx, subnet, "igw"), w.N1.restart(ctx))
 	}()
 	gateway := netip.MustParseAddr("198.51.100.2")
-	return all(ctx, abroad(w.N1, w.N1.P1, internet, "internet", gateway, "eth0", false),
-		abroad(w.N1, w.N1.P2, internet, "internet", gateway, link(w.N1.P2), false))
+	return all(ctx, abroad(w.N1, w.N1.P1, another, "internet", gateway, "eth0", false),
+		abroad(w.N1, w.N1.P2, another, "internet", gateway, link(w.N1.P2), false))
 }
 
 // restart stops ipamd and starts it with further environment.

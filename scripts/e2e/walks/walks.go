@@ -88,13 +88,13 @@ func (x way) walk(ctx context.Context, proto string) (Step, error) {
 	out, in := before[0].used(after[0], Repeat)
 	step.Saw += by(", out by ", out) + by(", answers in by ", in)
 	if out != x.out || in != x.out {
-		wrong = append(wrong, fmt.Sprintf("out and in by %q", x.out))
+		wrong = append(wrong, fmt.Sprintf("out and in by %q alone; packets: %s", x.out, before[0].passed(after[0])))
 	}
 	if x.toSite != nil && x.toSite != x.fromSite {
 		farOut, farIn := before[1].used(after[1], Repeat)
 		step.Saw += by(", arrives by ", farIn) + by(", answer leaves by ", farOut)
 		if farIn != x.in || farOut != x.in {
-			wrong = append(wrong, fmt.Sprintf("arrival and answer by %q", x.in))
+			wrong = append(wrong, fmt.Sprintf("arrival and answer by %q alone; packets: %s", x.in, before[1].passed(after[1])))
 		}
 	}
 	step.Want = strings.Join(wrong, "; ")

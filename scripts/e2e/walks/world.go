@@ -6,7 +6,9 @@ package walks
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -178,4 +180,13 @@ func (before links) used(after links, n uint64) (out, in string) {
 		}
 	}
 	return strings.Join(tx, "+"), strings.Join(rx, "+")
+}
+
+// passed says how many packets went out and came in by each ENI.
+func (before links) passed(after links) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		all = append(all, fmt.Sprintf("%s %d out, %d in", name, after[name].tx-before[name].tx, after[name].rx-before[name].rx))
+	}
+	return strings.Join(all, "; ")
 }
