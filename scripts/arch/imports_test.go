@@ -10,6 +10,7 @@ import (
 var pure = []string{
 	"./cni-plugin/podnet",
 	"./ipamd/linux",
+	"./ipamd/internal/budget",
 	"./ipamd/internal/hostnet",
 	"./ipamd/internal/limits",
 	"./ipamd/internal/pool",
