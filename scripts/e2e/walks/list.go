@@ -11,10 +11,10 @@ import (
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 )
 
-// Hosts beyond the VPC. Every address of these blocks answers.
+// Hosts beyond the VPC.
 var (
 	internet = netip.MustParseAddr("203.0.113.10")
-	another  = netip.MustParseAddr("203.0.113.20") // of the internet, whom nobody spoke to before
+	another  = netip.MustParseAddr("203.0.113.11") // of the internet, whom nobody spoke to before
 	peer     = netip.MustParseAddr("172.31.0.10")
 )
 
