@@ -45,6 +45,7 @@ type api struct {
 	changed   chan struct{} // closed at the next change
 	streams   bool          // first lists can be streamed
 	forbidden string        // a resource that may not be read
+	absent    string        // a resource that there is not
 	requests  []*http.Request
 }
 
@@ -136,11 +137,34 @@ func resourceOf(o object) string {
 		return "endpointslices"
 	case *corev1.Node:
 		return "nodes"
+	case *corev1.Pod:
+		return "pods"
+	case *corev1.Event:
+		return "events"
+	case *eniConfig:
+		return "eniconfigs"
 	}
 	panic(fmt.Sprintf("a %T has no resource", o))
 }
 
-// ServeHTTP answers lists and watches.
+// empty has an empty object and an empty list of each resource.
+func empty(resource string) (object, runtime.Object) {
+	switch resource {
+	case "services":
+		return &corev1.Service{}, &corev1.ServiceList{}
+	case "endpointslices":
+		return &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{}
+	case "nodes":
+		return &corev1.Node{}, &corev1.NodeList{}
+	case "pods":
+		return &corev1.Pod{}, &corev1.PodList{}
+	case "eniconfigs":
+		return &eniConfig{}, &eniConfigList{}
+	}
+	panic("there is no resource " + resource)
+}
+
+// ServeHTTP answers lists and watches, and what the writer of events sends.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	resource := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 	query := r.URL.Query()
@@ -148,10 +172,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stream := query.Get("sendInitialEvents") == "true"
 	a.mu.Lock()
 	a.requests = append(a.requests, r)
-	forbidden, streams, expired := a.forbidden == resource, a.streams, from > 0 && from < a.oldest
+	forbidden, absent, streams, expired := a.forbidden == resource, a.absent == resource, a.streams, from > 0 && from < a.oldest
 	a.mu.Unlock()
 	out := a.writer(w, groupOf(resource))
 	switch {
+	case absent:
+		http.NotFound(w, r) // in text, as an API has it for paths that it does not know
+	case r.Method != http.MethodGet:
+		a.write(out, r)
 	case forbidden:
 		out.refuse(http.StatusForbidden, metav1.StatusReasonForbidden)
 	case stream && !streams:
@@ -203,11 +231,8 @@ func (a *api) watch(out writer, r *http.Request, resource, fields string, from i
 func (a *api) list(resource, fields string) runtime.Object {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at := metav1.ListMeta{ResourceVersion: strconv.Itoa(a.version)}
-	of := map[string]runtime.Object{
-		"services": &corev1.ServiceList{ListMeta: at}, "nodes": &corev1.NodeList{ListMeta: at},
-		"endpointslices": &discoveryv1.EndpointSliceList{ListMeta: at},
-	}[resource]
+	_, of := empty(resource)
+	of.(metav1.ListInterface).SetResourceVersion(strconv.Itoa(a.version))
 	var items []runtime.Object
 	for _, key := range slices.Sorted(maps.Keys(a.objects[resource])) {
 		if o := a.objects[resource][key]; selects(fields, o) {
@@ -221,21 +246,26 @@ func (a *api) list(resource, fields string) runtime.Object {
 }
 
 func selects(fields string, o object) bool {
+	if pod, ok := o.(*corev1.Pod); ok && fields == "spec.nodeName="+pod.Spec.NodeName {
+		return true
+	}
 	return fields == "" || fields == "metadata.name="+o.GetName()
 }
 
 // bookmark ends a streamed first list.
 func bookmark(resource, version string) runtime.Object {
-	at := metav1.ObjectMeta{ResourceVersion: version, Annotations: map[string]string{metav1.InitialEventsAnnotationKey: "true"}}
-	return map[string]runtime.Object{
-		"services": &corev1.Service{ObjectMeta: at}, "nodes": &corev1.Node{ObjectMeta: at},
-		"endpointslices": &discoveryv1.EndpointSlice{ObjectMeta: at},
-	}[resource]
+	o, _ := empty(resource)
+	o.SetResourceVersion(version)
+	o.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+	return o
 }
 
 func groupOf(resource string) schema.GroupVersion {
-	if resource == "endpointslices" {
+	switch resource {
+	case "endpointslices":
 		return discoveryv1.SchemeGroupVersion
+	case "eniconfigs":
+		return eniConfigs
 	}
 	return corev1.SchemeGroupVersion
 }
@@ -254,11 +284,16 @@ func (a *api) writer(w http.ResponseWriter, group schema.GroupVersion) writer {
 	if err := errors.Join(corev1.AddToScheme(scheme), discoveryv1.AddToScheme(scheme)); err != nil {
 		a.t.Error(err)
 	}
+	addENIConfigs(scheme)
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	encode := a.encode
+	if group == eniConfigs {
+		encode = runtime.ContentTypeJSON
+	}
 	codecs := serializer.NewCodecFactory(scheme)
-	media, ok := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), a.encode)
+	media, ok := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), encode)
 	if !ok {
-		a.t.Errorf("no media type %s", a.encode)
+		a.t.Errorf("no media type %s", encode)
 	}
 	return writer{a.t, w, media, codecs, group}
 }
@@ -299,4 +334,9 @@ func (w writer) event(kind watch.EventType, o runtime.Object) {
 	to := w.media.StreamSerializer.Framer.NewFrameWriter(w.http)
 	_ = w.codecs.EncoderForVersion(w.media.StreamSerializer.Serializer, schema.GroupVersion{Version: "v1"}).Encode(event, to)
 	w.http.(http.Flusher).Flush()
+}
+
+// write refuses: nothing is written yet.
+func (a *api) write(out writer, _ *http.Request) {
+	out.refuse(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed)
 }

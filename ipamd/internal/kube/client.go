@@ -15,12 +15,15 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Client watches the API. It does nothing until Watch.
+// Client watches the API, and writes events. It does nothing until Watch,
+// WatchNode or WriteEvents.
 type Client struct {
-	settings        Settings
-	core, discovery rest.Interface
-	outage          *outage
-	grace           time.Duration // how long services wait for the Node
+	settings Settings
+	outage   *outage
+	grace    time.Duration // how long services wait for the Node
+	absence  time.Duration // how long a resource that is not there is left alone
+
+	core, discovery, custom rest.Interface
 }
 
 // New reads the kubeconfig file, if one is set, and checks the settings. It
@@ -37,7 +40,7 @@ func New(s Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{settings: s, outage: newOutage(config.Host, s.Log), grace: nodeGrace}
+	c := &Client{settings: s, outage: newOutage(config.Host, s.Log), grace: nodeGrace, absence: absentPause}
 	// One HTTP client, so that all watches share a connection.
 	shared, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -47,27 +50,31 @@ func New(s Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	group := func(path string, gv schema.GroupVersion) (rest.Interface, error) {
-		config := rest.CopyConfig(config)
+	group := func(path string, gv schema.GroupVersion, config *rest.Config) (rest.Interface, error) {
+		config = rest.CopyConfig(config)
 		config.APIPath, config.GroupVersion, config.NegotiatedSerializer = path, &gv, codecs
 		return rest.RESTClientForConfigAndClient(config, shared)
 	}
-	var coreErr, discoveryErr error
-	c.core, coreErr = group("/api", corev1.SchemeGroupVersion)
-	c.discovery, discoveryErr = group("/apis", discoveryv1.SchemeGroupVersion)
-	if err := errors.Join(coreErr, discoveryErr); err != nil {
+	inJSON := rest.CopyConfig(config) // the API has nothing else for custom resources
+	inJSON.AcceptContentTypes, inJSON.ContentType = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	var coreErr, discoveryErr, customErr error
+	c.core, coreErr = group("/api", corev1.SchemeGroupVersion, config)
+	c.discovery, discoveryErr = group("/apis", discoveryv1.SchemeGroupVersion, config)
+	c.custom, customErr = group("/apis", eniConfigs, inJSON)
+	if err := errors.Join(coreErr, discoveryErr, customErr); err != nil {
 		return nil, fmt.Errorf("setting up the client of API server %s: %w", config.Host, err)
 	}
 	return c, nil
 }
 
-// codecs reads the two groups that we use. The scheme of client-go's clientset
+// codecs reads the groups that we use. The scheme of client-go's clientset
 // has all of them, and costs every process some megabytes.
 func codecs() (runtime.NegotiatedSerializer, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), discoveryv1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("registering the API's types: %w", err)
 	}
+	addENIConfigs(scheme)
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	return serializer.NewCodecFactory(scheme).WithoutConversion(), nil
 }

@@ -43,7 +43,7 @@ func (o *outage) report(resource string, err error) {
 	o.failing[resource] = true
 	if c := cause(resource, err); !o.said[c] {
 		o.said[c] = true
-		o.log.Error("the Kubernetes API cannot be read, the rules stay as they are", "server", o.server, "resource", resource, "error", err)
+		o.log.Error("the Kubernetes API cannot be read, all stays as it is", "server", o.server, "resource", resource, "error", err)
 	}
 }
 

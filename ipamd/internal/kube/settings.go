@@ -82,7 +82,7 @@ func (s Settings) restConfig() (*rest.Config, error) {
 	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, address)
 	}
-	c.QPS = -1 // three watches need no limit, and a limit would delay them
+	c.QPS = -1 // a few watches need no limit, and a limit would delay them
 	c.UserAgent = "causeway/" + s.Version
 	c.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	c.ContentType = "application/vnd.kubernetes.protobuf"

@@ -95,9 +95,12 @@ func (s *store[O, T]) Replace(list []any, _ string) error {
 	for k := range gone {
 		s.del(k)
 	}
-	s.first.Do(func() { close(s.known) })
+	s.settle()
 	return nil
 }
+
+// settle notes that all that there is was told.
+func (s *store[O, T]) settle() { s.first.Do(func() { close(s.known) }) }
 
 // Resync does nothing: what was told once is not told again.
 func (s *store[O, T]) Resync() error { return nil }

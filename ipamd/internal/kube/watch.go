@@ -9,8 +9,8 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
@@ -58,20 +58,16 @@ func (c *Client) Watch(ctx context.Context, sink Sink) error {
 
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
-		c.reflect(ctx, c.core, "services", &corev1.Service{}, services, func(o *metav1.ListOptions) {
+		c.reflect(ctx, watched{client: c.core, resource: "services", kind: &corev1.Service{}, choose: func(o *metav1.ListOptions) {
 			o.LabelSelector = "!" + otherProxyLabel
-		})
+		}}, services)
 	})
 	tasks.Go(func() {
-		c.reflect(ctx, c.discovery, "endpointslices", &discoveryv1.EndpointSlice{}, slices, func(o *metav1.ListOptions) {
+		c.reflect(ctx, watched{client: c.discovery, resource: "endpointslices", kind: &discoveryv1.EndpointSlice{}, choose: func(o *metav1.ListOptions) {
 			o.LabelSelector = "!" + corev1.IsHeadlessService
-		})
+		}}, slices)
 	})
-	tasks.Go(func() {
-		c.reflect(ctx, c.core, "nodes", &corev1.Node{}, node, func(o *metav1.ListOptions) {
-			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", c.settings.Node).String()
-		})
-	})
+	tasks.Go(func() { c.reflect(ctx, c.thisNode(), node) })
 	tasks.Go(func() {
 		if arrived(ctx, services.known) && arrived(ctx, slices.known) {
 			c.await(ctx, node)
@@ -93,24 +89,44 @@ func arrived(ctx context.Context, known <-chan struct{}) bool {
 	}
 }
 
+// watched is a resource, and what of it is watched.
+type watched struct {
+	client   rest.Interface
+	resource string
+	kind     runtime.Object
+	choose   func(*metav1.ListOptions)
+	// absent is called when the API does not have the resource; nil if each
+	// API has it.
+	absent func()
+}
+
+// isAbsent says whether a request failed because there is no such resource.
+func (w watched) isAbsent(err error) bool { return w.absent != nil && apierrors.IsNotFound(err) }
+
 // reflect keeps the store what the API has of a resource, until ctx ends.
-func (c *Client) reflect(ctx context.Context, client rest.Interface, resource string, kind runtime.Object, to cache.ReflectorStore, choose func(*metav1.ListOptions)) {
+func (c *Client) reflect(ctx context.Context, w watched, to cache.ReflectorStore) {
 	pauses := wait.Backoff{Duration: firstPause, Factor: 2, Jitter: 0.5, Steps: 10, Cap: longestPause}
-	r := cache.NewReflectorWithOptions(c.requests(client, resource, choose), kind, to, cache.ReflectorOptions{
-		Name: resource, Clock: endingClock{done: ctx.Done()}, Backoff: &pauses,
+	r := cache.NewReflectorWithOptions(c.requests(w), w.kind, to, cache.ReflectorOptions{
+		Name: w.resource, Clock: endingClock{done: ctx.Done()}, Backoff: &pauses,
 	})
 	pause := firstPause
 	for ctx.Err() == nil {
 		began := time.Now()
-		if err := r.ListAndWatchWithContext(ctx); err != nil {
-			c.outage.report(resource, err)
-		}
+		err := r.ListAndWatchWithContext(ctx)
 		if time.Since(began) > 2*longestPause {
 			pause = firstPause // it went well for a while
 		}
+		now := pause
+		switch {
+		case w.isAbsent(err):
+			w.absent()
+			now = c.absence
+		case err != nil:
+			c.outage.report(w.resource, err)
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause/2)):
+		case <-time.After(now + rand.N(now/2)):
 		}
 		pause = min(2*pause, longestPause)
 	}
@@ -118,20 +134,26 @@ func (c *Client) reflect(ctx context.Context, client rest.Interface, resource st
 
 // requests lists and watches a resource, and reports how that went: the
 // reflector itself retries much in silence.
-func (c *Client) requests(client rest.Interface, resource string, choose func(*metav1.ListOptions)) *cache.ListWatch {
-	lw := cache.NewFilteredListWatchFromClient(client, resource, metav1.NamespaceAll, choose)
+func (c *Client) requests(w watched) *cache.ListWatch {
+	lw := cache.NewFilteredListWatchFromClient(w.client, w.resource, metav1.NamespaceAll, w.choose)
+	report := func(err error) {
+		if w.isAbsent(err) {
+			err = nil // an API that says so is there
+		}
+		c.outage.report(w.resource, err)
+	}
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			ctx, cancel := context.WithTimeout(ctx, listTimeout)
 			defer cancel()
 			list, err := lw.ListWithContext(ctx, o)
-			c.outage.report(resource, err)
+			report(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			w, err := lw.WatchWithContext(ctx, o)
-			c.outage.report(resource, err)
-			return w, err
+			watching, err := lw.WatchWithContext(ctx, o)
+			report(err)
+			return watching, err
 		},
 	}
 }
