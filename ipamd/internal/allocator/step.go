@@ -109,7 +109,7 @@ func (a *Allocator) lookDue() bool {
 // describe looks at EC2.
 func (a *Allocator) describe(ctx context.Context) error {
 	now := time.Now()
-	leftovers := a.doubt || now.Sub(a.described) >= resync
+	leftovers := a.doubt || now.Sub(a.described) >= resync || a.detaching()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	enis, err := a.cloud.Describe(ctx, leftovers)
@@ -126,6 +126,12 @@ func (a *Allocator) describe(ctx context.Context) error {
 	a.serve(time.Now())
 	a.changed()
 	return nil
+}
+
+func (a *Allocator) detaching() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pool.Detaching()
 }
 
 // plan returns the calls to make now, and books them as on their way.

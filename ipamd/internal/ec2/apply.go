@@ -36,6 +36,8 @@ func (c *Cloud) Apply(ctx context.Context, action pool.Action) (pool.Result, err
 		return c.assign(ctx, a)
 	case pool.UnassignAddresses:
 		return pool.Result{}, c.unassign(ctx, a)
+	case pool.DetachENI:
+		return pool.Result{}, c.detach(ctx, a)
 	case pool.DeleteENI:
 		return pool.Result{}, c.delete(ctx, a)
 	}
@@ -63,18 +65,21 @@ func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, erro
 	if a.Addresses > 0 {
 		in.SecondaryPrivateIpAddressCount = aws.Int32(int32(a.Addresses))
 	}
+	if a.Prefixes > 0 {
+		in.Ipv4PrefixCount = aws.Int32(int32(a.Prefixes))
+	}
 	var w wire
 	out, err := c.api.CreateNetworkInterface(ctx, in, w.follow)
-	const doing = "creating an ENI with %d addresses in subnet %s"
+	const doing = "creating an ENI with %s in subnet %s"
 	if err != nil {
-		return pool.Result{}, fail(err, w.doubt, doing, a.Addresses, a.Subnet)
+		return pool.Result{}, fail(err, w.doubt, doing, a.Amount(), a.Subnet)
 	}
 	if out.NetworkInterface == nil || aws.ToString(out.NetworkInterface.NetworkInterfaceId) == "" {
-		return pool.Result{}, fail(fmt.Errorf("EC2 answered without the ENI"), true, doing, a.Addresses, a.Subnet)
+		return pool.Result{}, fail(fmt.Errorf("EC2 answered without the ENI"), true, doing, a.Amount(), a.Subnet)
 	}
 	eni, err := translate(*out.NetworkInterface)
 	if err != nil {
-		return pool.Result{}, fail(err, true, doing, a.Addresses, a.Subnet)
+		return pool.Result{}, fail(err, true, doing, a.Amount(), a.Subnet)
 	}
 	eni.SubnetCIDR = block
 	return pool.Result{Created: &eni}, nil
@@ -140,24 +145,35 @@ func (c *Cloud) protect(ctx context.Context, a pool.ProtectENI) error {
 // assign is sent once: sent again after its answer was lost, it would assign
 // twice.
 func (c *Cloud) assign(ctx context.Context, a pool.AssignAddresses) (pool.Result, error) {
-	var w wire
-	out, err := c.api.AssignPrivateIpAddresses(ctx, &ec2.AssignPrivateIpAddressesInput{
-		NetworkInterfaceId:             aws.String(string(a.ENI)),
-		SecondaryPrivateIpAddressCount: aws.Int32(int32(a.Count)),
-	}, w.follow, once)
-	const doing = "assigning %d addresses to ENI %s"
-	if err != nil {
-		return pool.Result{}, fail(err, w.doubt, doing, a.Count, a.ENI)
+	in := &ec2.AssignPrivateIpAddressesInput{NetworkInterfaceId: aws.String(string(a.ENI))}
+	if a.Count > 0 {
+		in.SecondaryPrivateIpAddressCount = aws.Int32(int32(a.Count))
 	}
-	var assigned []netip.Addr
+	if a.Prefixes > 0 {
+		in.Ipv4PrefixCount = aws.Int32(int32(a.Prefixes))
+	}
+	var w wire
+	out, err := c.api.AssignPrivateIpAddresses(ctx, in, w.follow, once)
+	const doing = "assigning %s to ENI %s"
+	if err != nil {
+		return pool.Result{}, fail(err, w.doubt, doing, a.Amount(), a.ENI)
+	}
+	var result pool.Result
 	for _, got := range out.AssignedPrivateIpAddresses {
 		address, err := netip.ParseAddr(aws.ToString(got.PrivateIpAddress))
 		if err != nil {
-			return pool.Result{}, fail(err, true, doing, a.Count, a.ENI)
+			return pool.Result{}, fail(err, true, doing, a.Amount(), a.ENI)
 		}
-		assigned = append(assigned, address)
+		result.Assigned = append(result.Assigned, address)
 	}
-	return pool.Result{Assigned: assigned}, nil
+	for _, got := range out.AssignedIpv4Prefixes {
+		prefix, err := netip.ParsePrefix(aws.ToString(got.Ipv4Prefix))
+		if err != nil {
+			return pool.Result{}, fail(err, true, doing, a.Amount(), a.ENI)
+		}
+		result.AssignedPrefixes = append(result.AssignedPrefixes, prefix)
+	}
+	return result, nil
 }
 
 func (c *Cloud) unassign(ctx context.Context, a pool.UnassignAddresses) error {
@@ -165,9 +181,21 @@ func (c *Cloud) unassign(ctx context.Context, a pool.UnassignAddresses) error {
 	for _, address := range a.Addresses {
 		in.PrivateIpAddresses = append(in.PrivateIpAddresses, address.String())
 	}
+	for _, prefix := range a.Prefixes {
+		in.Ipv4Prefixes = append(in.Ipv4Prefixes, prefix.String())
+	}
 	var w wire
 	if _, err := c.api.UnassignPrivateIpAddresses(ctx, in, w.follow); err != nil {
-		return fail(err, w.doubt, "unassigning %v from ENI %s", a.Addresses, a.ENI)
+		return fail(err, w.doubt, "unassigning %v and %v from ENI %s", a.Addresses, a.Prefixes, a.ENI)
+	}
+	return nil
+}
+
+func (c *Cloud) detach(ctx context.Context, a pool.DetachENI) error {
+	var w wire
+	_, err := c.api.DetachNetworkInterface(ctx, &ec2.DetachNetworkInterfaceInput{AttachmentId: aws.String(a.AttachmentID)}, w.follow)
+	if err != nil {
+		return fail(err, w.doubt, "detaching ENI %s (attachment %s)", a.ENI, a.AttachmentID)
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func (c *Cloud) Limits(ctx context.Context, instanceType string) (pool.Limits, e
 		return pool.Limits{}, fail(err, false, "describing instance type %s", instanceType)
 	}
 	for _, t := range out.InstanceTypes {
-		if l, ok := interfaceLimits(t.NetworkInfo); ok && string(t.InstanceType) == instanceType {
+		if l, ok := interfaceLimits(t); ok && string(t.InstanceType) == instanceType {
 			return l, nil
 		}
 	}
@@ -142,7 +142,8 @@ func (c *Cloud) Limits(ctx context.Context, instanceType string) (pool.Limits, e
 }
 
 // interfaceLimits reads the limits of the default network card.
-func interfaceLimits(info *types.NetworkInfo) (pool.Limits, bool) {
+func interfaceLimits(t types.InstanceTypeInfo) (pool.Limits, bool) {
+	info := t.NetworkInfo
 	if info == nil {
 		return pool.Limits{}, false
 	}
@@ -152,6 +153,9 @@ func interfaceLimits(info *types.NetworkInfo) (pool.Limits, bool) {
 			enis = *card.MaximumNetworkInterfaces
 		}
 	}
-	l := pool.Limits{ENIs: int(enis), AddressesPerENI: int(aws.ToInt32(info.Ipv4AddressesPerInterface))}
+	l := pool.Limits{
+		ENIs: int(enis), AddressesPerENI: int(aws.ToInt32(info.Ipv4AddressesPerInterface)),
+		Prefixes: t.Hypervisor == types.InstanceTypeHypervisorNitro || aws.ToBool(t.BareMetal),
+	}
 	return l, l.ENIs > 0 && l.AddressesPerENI > 0
 }

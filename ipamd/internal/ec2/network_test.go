@@ -85,8 +85,8 @@ func TestLimits(t *testing.T) {
 		want pool.Limits
 		asks int
 	}{
-		{"m5.large", pool.Limits{ENIs: 3, AddressesPerENI: 10}, 0},
-		{"x99.large", pool.Limits{ENIs: 5, AddressesPerENI: 7}, 1},
+		{"m5.large", pool.Limits{ENIs: 3, AddressesPerENI: 10, Prefixes: true}, 0},
+		{"x99.large", pool.Limits{ENIs: 5, AddressesPerENI: 7, Prefixes: true}, 1},
 	}
 	for _, tt := range tests {
 		got, err := w.cloud.Limits(t.Context(), tt.name)
@@ -126,7 +126,7 @@ func TestInterfaceLimits(t *testing.T) {
 		},
 	}
 	for _, tt := range tests {
-		if got, ok := interfaceLimits(tt.info); ok != tt.ok || ok && got != tt.want {
+		if got, ok := interfaceLimits(types.InstanceTypeInfo{NetworkInfo: tt.info}); ok != tt.ok || ok && got != tt.want {
 			t.Errorf("%s: %+v, %v, want %+v, %v", tt.name, got, ok, tt.want, tt.ok)
 		}
 	}

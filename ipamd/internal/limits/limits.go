@@ -31,10 +31,13 @@ func Of(instanceType string) (pool.Limits, bool) {
 	return pool.Limits{}, false
 }
 
-// parse reads "3 10\n".
+// parse reads "3 10\n" or "3 10 p\n".
 func parse(numbers string) (pool.Limits, bool) {
-	enis, addresses, _ := strings.Cut(strings.TrimSpace(numbers), " ")
-	e, err1 := strconv.Atoi(enis)
-	a, err2 := strconv.Atoi(addresses)
-	return pool.Limits{ENIs: e, AddressesPerENI: a}, err1 == nil && err2 == nil && e > 0 && a > 0
+	fields := strings.Fields(numbers)
+	if len(fields) < 2 || len(fields) > 3 || len(fields) == 3 && fields[2] != "p" {
+		return pool.Limits{}, false
+	}
+	e, err1 := strconv.Atoi(fields[0])
+	a, err2 := strconv.Atoi(fields[1])
+	return pool.Limits{ENIs: e, AddressesPerENI: a, Prefixes: len(fields) == 3}, err1 == nil && err2 == nil && e > 0 && a > 0
 }

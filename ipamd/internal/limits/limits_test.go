@@ -18,19 +18,19 @@ func TestOf(t *testing.T) {
 		want pool.Limits
 		pods int
 	}{
-		{"t3.nano", pool.Limits{ENIs: 2, AddressesPerENI: 2}, 4},
-		{"t3.micro", pool.Limits{ENIs: 2, AddressesPerENI: 2}, 4},
-		{"t3.small", pool.Limits{ENIs: 3, AddressesPerENI: 4}, 11},
-		{"t3.medium", pool.Limits{ENIs: 3, AddressesPerENI: 6}, 17},
-		{"m5.large", pool.Limits{ENIs: 3, AddressesPerENI: 10}, 29},
-		{"c5.large", pool.Limits{ENIs: 3, AddressesPerENI: 10}, 29},
-		{"m5.xlarge", pool.Limits{ENIs: 4, AddressesPerENI: 15}, 58},
-		{"m5.4xlarge", pool.Limits{ENIs: 8, AddressesPerENI: 30}, 234},
-		{"m5.24xlarge", pool.Limits{ENIs: 15, AddressesPerENI: 50}, 737},
+		{"t3.nano", pool.Limits{ENIs: 2, AddressesPerENI: 2, Prefixes: true}, 4},
+		{"t3.micro", pool.Limits{ENIs: 2, AddressesPerENI: 2, Prefixes: true}, 4},
+		{"t3.small", pool.Limits{ENIs: 3, AddressesPerENI: 4, Prefixes: true}, 11},
+		{"t3.medium", pool.Limits{ENIs: 3, AddressesPerENI: 6, Prefixes: true}, 17},
+		{"m5.large", pool.Limits{ENIs: 3, AddressesPerENI: 10, Prefixes: true}, 29},
+		{"c5.large", pool.Limits{ENIs: 3, AddressesPerENI: 10, Prefixes: true}, 29},
+		{"m5.xlarge", pool.Limits{ENIs: 4, AddressesPerENI: 15, Prefixes: true}, 58},
+		{"m5.4xlarge", pool.Limits{ENIs: 8, AddressesPerENI: 30, Prefixes: true}, 234},
+		{"m5.24xlarge", pool.Limits{ENIs: 15, AddressesPerENI: 50, Prefixes: true}, 737},
 		{"m4.large", pool.Limits{ENIs: 2, AddressesPerENI: 10}, 20},
-		{"m7g.medium", pool.Limits{ENIs: 2, AddressesPerENI: 4}, 8},
+		{"m7g.medium", pool.Limits{ENIs: 2, AddressesPerENI: 4, Prefixes: true}, 8},
 		// 32 network cards with 2 ENIs each: the default card counts.
-		{"p5.48xlarge", pool.Limits{ENIs: 2, AddressesPerENI: 50}, 100},
+		{"p5.48xlarge", pool.Limits{ENIs: 2, AddressesPerENI: 50, Prefixes: true}, 100},
 	}
 	for _, tt := range tests {
 		got, ok := Of(tt.name)

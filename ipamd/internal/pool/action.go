@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type CreateENI struct {
 	Subnet         SubnetID
 	SecurityGroups []string
 	Addresses      int // secondary addresses
+	Prefixes       int // delegated /28 prefixes, in place of Addresses
 	Token          string
 	Created        time.Time // when it was planned, for the createdAt tag: the same when the call is repeated
 	Reason         string
@@ -41,18 +43,28 @@ type ProtectENI struct {
 	Reason       string
 }
 
-// AssignAddresses asks for more secondary addresses on an attached ENI.
+// AssignAddresses asks for more secondary addresses on an attached ENI, or for
+// delegated /28 prefixes.
 type AssignAddresses struct {
-	ENI    ENIID
-	Count  int
-	Reason string
+	ENI      ENIID
+	Count    int // addresses
+	Prefixes int // in place of Count
+	Reason   string
 }
 
-// UnassignAddresses returns secondary addresses to the subnet.
+// UnassignAddresses returns secondary addresses and prefixes to the subnet.
 type UnassignAddresses struct {
 	ENI       ENIID
 	Addresses []netip.Addr
+	Prefixes  []netip.Prefix
 	Reason    string
+}
+
+// DetachENI detaches an ENI of ours that no pod needs; it is deleted then.
+type DetachENI struct {
+	ENI          ENIID
+	AttachmentID string
+	Reason       string
 }
 
 // DeleteENI deletes an ENI of ours that is attached to nothing.
@@ -66,11 +78,12 @@ func (AttachENI) action()         {}
 func (ProtectENI) action()        {}
 func (AssignAddresses) action()   {}
 func (UnassignAddresses) action() {}
+func (DetachENI) action()         {}
 func (DeleteENI) action()         {}
 
 // String is one line for the log.
 func (a CreateENI) String() string {
-	return fmt.Sprintf("create an ENI with %d addresses in %s (%s)", a.Addresses, a.Subnet, a.Reason)
+	return fmt.Sprintf("create an ENI with %s in %s (%s)", a.Amount(), a.Subnet, a.Reason)
 }
 
 // String is one line for the log.
@@ -85,13 +98,37 @@ func (a ProtectENI) String() string {
 
 // String is one line for the log.
 func (a AssignAddresses) String() string {
-	return fmt.Sprintf("assign %d addresses to %s (%s)", a.Count, a.ENI, a.Reason)
+	return fmt.Sprintf("assign %s to %s (%s)", a.Amount(), a.ENI, a.Reason)
 }
 
 // String is one line for the log.
 func (a UnassignAddresses) String() string {
-	return fmt.Sprintf("unassign %v from %s (%s)", a.Addresses, a.ENI, a.Reason)
+	return fmt.Sprintf("unassign %v from %s (%s)", slices.Concat(texts(a.Addresses), texts(a.Prefixes)), a.ENI, a.Reason)
 }
+
+func texts[T fmt.Stringer](all []T) []string {
+	var out []string
+	for _, each := range all {
+		out = append(out, each.String())
+	}
+	return out
+}
+
+// Amount is what the ENI is to bring, in words.
+func (a CreateENI) Amount() string { return amount(a.Addresses, a.Prefixes) }
+
+// Amount is what is asked for, in words.
+func (a AssignAddresses) Amount() string { return amount(a.Count, a.Prefixes) }
+
+func amount(addresses, prefixes int) string {
+	if prefixes > 0 {
+		return fmt.Sprintf("%d prefixes", prefixes)
+	}
+	return fmt.Sprintf("%d addresses", addresses)
+}
+
+// String is one line for the log.
+func (a DetachENI) String() string { return fmt.Sprintf("detach %s (%s)", a.ENI, a.Reason) }
 
 // String is one line for the log.
 func (a DeleteENI) String() string { return fmt.Sprintf("delete %s (%s)", a.ENI, a.Reason) }
@@ -116,6 +153,8 @@ func eniOf(action Action) ENIID {
 	case AssignAddresses:
 		return a.ENI
 	case UnassignAddresses:
+		return a.ENI
+	case DetachENI:
 		return a.ENI
 	case DeleteENI:
 		return a.ENI

@@ -29,14 +29,33 @@ func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 		if !e.ready {
 			continue
 		}
-		if free := p.free(e, now); len(free) > 0 {
+		if address := p.best(e, now); address.IsValid() {
 			a = Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Ports: r.Ports,
-				Address: free[0], ENI: e.ID, Device: e.Device, Since: now}
+				Address: address, ENI: e.ID, Device: e.Device, Since: now}
 			p.Hold(a)
 			return a, true, true
 		}
 	}
 	return Assignment{}, false, false
+}
+
+// best is the free address to hand out: of the fullest prefix, single addresses
+// counting as one, and there the one that was free for longest.
+func (p *Pool) best(e *entry, now time.Time) netip.Addr {
+	held := map[netip.Prefix]int{}
+	if len(e.Prefixes) > 0 {
+		for a := range p.owner {
+			held[e.block(a)]++
+		}
+	}
+	var best netip.Addr
+	p.eachFree(e, now, func(a netip.Addr) {
+		if !best.IsValid() || cmp.Or(-cmp.Compare(held[e.block(a)], held[e.block(best)]),
+			p.lastUse(a).Compare(p.lastUse(best)), a.Compare(best)) < 0 {
+			best = a
+		}
+	})
+	return best
 }
 
 // Holds says whether the key holds an address.
@@ -134,7 +153,7 @@ func (p *Pool) Adopt(address netip.Addr, link string, device int, now time.Time)
 		Link: link, Address: address, Device: device, Since: now, Adopted: true,
 	}
 	for _, e := range p.enis {
-		if slices.Contains(e.Addresses, address) {
+		if e.has(address) {
 			a.ENI, a.Device = e.ID, e.Device
 		}
 	}

@@ -54,4 +54,6 @@ type Result struct {
 	Created      *ENI         // CreateENI
 	AttachmentID string       // AttachENI
 	Assigned     []netip.Addr // AssignAddresses
+	// AssignedPrefixes are those of AssignAddresses with Prefixes.
+	AssignedPrefixes []netip.Prefix
 }

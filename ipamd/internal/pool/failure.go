@@ -22,6 +22,7 @@ const (
 	attach
 	protect
 	assign
+	release
 )
 
 // failed is the memory of failures in a row.
@@ -56,6 +57,11 @@ func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
 			p.unsure = append(p.unsure, c)
 		}
 	}
+	p.notReleased(action, f, now)
+	if f.Class == SubnetFull && ofPrefixes(action) {
+		p.fragmented[p.subnetOf(action)] = now.Add(fragmentedFor)
+		return
+	}
 	if f.Class == SubnetFull && asked(action) > 1 {
 		// EC2 gives all or nothing; there may be room for one.
 		p.scarce[p.subnetOf(action)] = now.Add(scarceFor)
@@ -77,9 +83,40 @@ func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
 	p.blocks[b] = failed{failure: f, until: now.Add(min(wait, pause.longest)), times: times}
 }
 
+// notReleased takes what was to be given back for ours again, but where it may
+// have been given back: that is passed over until describes are sure to show it.
+func (p *Pool) notReleased(action Action, f *Failure, now time.Time) {
+	switch a := action.(type) {
+	case UnassignAddresses:
+		if f.Class == Ambiguous {
+			p.unlearn(a, now)
+		}
+	case DetachENI:
+		if e := p.enis[a.ENI]; e != nil && f.Class == Ambiguous {
+			e.changed = now
+			return
+		}
+	}
+	p.leave(action, false)
+}
+
 // scarceFor is how long a subnet that could not give several addresses is asked
 // for one at a time, and for none that no pod waits for.
 const scarceFor = time.Minute
+
+// fragmentedFor is how long a subnet that had no prefix is asked for single
+// addresses: blocks of 16 come free when whole nodes go.
+const fragmentedFor = 10 * time.Minute
+
+func ofPrefixes(action Action) bool {
+	switch a := action.(type) {
+	case CreateENI:
+		return a.Prefixes > 0
+	case AssignAddresses:
+		return a.Prefixes > 0
+	}
+	return false
+}
 
 func asked(action Action) int {
 	switch a := action.(type) {
@@ -123,6 +160,10 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 		return block{attach, string(a.ENI)}, true
 	case ProtectENI:
 		return block{protect, string(a.ENI)}, true
+	case UnassignAddresses:
+		return block{release, string(a.ENI)}, true
+	case DetachENI:
+		return block{release, string(a.ENI)}, true
 	}
 	return block{}, false
 }
@@ -145,6 +186,9 @@ func (p *Pool) NextChange(now time.Time) time.Time {
 	}
 	for _, t := range p.cooling {
 		earlier(t)
+	}
+	if !p.surplus.IsZero() {
+		earlier(p.surplus.Add(p.settings.ReleaseAfter))
 	}
 	for _, e := range p.enis {
 		if e.Status == Available {
@@ -192,7 +236,7 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		return &Refusal{Cause: Starting, Message: "EC2 has not described this node's ENIs yet"}
 	}
 	for _, e := range p.sorted() {
-		if !e.ready && len(p.free(e, now)) > 0 && e.Status != Available {
+		if !e.ready && p.countFree(e, now) > 0 && e.Status != Available {
 			return &Refusal{Cause: DeviceLate, Message: fmt.Sprintf("ENI %s is %s as device %d, but no interface with MAC %s has appeared on the node", e.ID, e.Status, e.Device, e.MAC)}
 		}
 	}
@@ -201,7 +245,7 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		if c.Cooling > 0 {
 			return &Refusal{Cause: CoolingDown, Message: fmt.Sprintf("all %d addresses that this node can hold are assigned (%d) or cooling down (%d)", c.MaxAddresses, c.Assigned, c.Cooling)}
 		}
-		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this node can hold %d pod addresses (%d ENIs with %d each, less what others use), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.AddressesPerENI-1)}
+		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this node can hold %d pod addresses (%d ENIs with %d each, less what others use), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.slots()*p.unit())}
 	}
 	if b, f := p.obstacle(now); f != nil {
 		text := f.failure.Error()
@@ -220,7 +264,7 @@ func (p *Pool) obstacle(now time.Time) (on block, worst *failed) {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.on, b.on))
 	}) {
 		f := p.blocks[b]
-		if b.kind != protect && now.Sub(f.until) < recent && (worst == nil || f.times > worst.times) {
+		if b.kind != protect && b.kind != release && now.Sub(f.until) < recent && (worst == nil || f.times > worst.times) {
 			on, worst = b, &f
 		}
 	}

@@ -96,4 +96,9 @@ func (e ENI) Gateway() netip.Addr { return e.SubnetCIDR.Masked().Addr().Next() }
 type Limits struct {
 	ENIs            int // including the primary one
 	AddressesPerENI int // including the ENI's own address; prefixes count as one each
+	// Prefixes: it takes delegated prefixes, as Nitro and bare metal do.
+	Prefixes bool
 }
+
+// slots is how many secondary addresses or prefixes an ENI can have.
+func (l Limits) slots() int { return l.AddressesPerENI - 1 }

@@ -40,7 +40,7 @@ func (p *Pool) Observe(enis []ENI, complete bool, now time.Time) {
 func (p *Pool) forget() {
 	known := map[netip.Addr]bool{}
 	for _, e := range p.enis {
-		for _, a := range e.Addresses {
+		for a := range e.all() {
 			known[a] = true
 		}
 	}
@@ -62,22 +62,18 @@ func (p *Pool) merge(e ENI, now time.Time) {
 		p.enis[e.ID] = &entry{ENI: e, since: now}
 		return
 	}
-	if now.Sub(old.changed) < recent && e.Status < old.Status {
+	detached := old.Status == Detaching && e.Status == Available
+	if now.Sub(old.changed) < recent && e.Status < old.Status && !detached {
 		// The describe is older than the answer to the attachment.
 		e.Status, e.Device, e.Card, e.AttachmentID = old.Status, old.Device, old.Card, old.AttachmentID
 	}
 	if now.Sub(old.changed) < recent {
 		e.DeleteOnTermination = e.DeleteOnTermination || old.DeleteOnTermination
 	}
-	for a, since := range old.learned {
-		switch {
-		case slices.Contains(e.Addresses, a):
-			delete(old.learned, a)
-		case now.Sub(since) < recent:
-			e.Addresses = append(e.Addresses, a)
-		default:
-			delete(old.learned, a)
-		}
+	e.Addresses = recall(e.Addresses, old.learned, old.gone, now)
+	e.Prefixes = recall(e.Prefixes, old.learnedPrefixes, old.gonePrefixes, now)
+	if old.retired && e.Status == Attached && now.Sub(old.changed) >= recent {
+		old.retired = false // it was not detached
 	}
 	if old.Status != Available {
 		old.last = old.Device
@@ -85,12 +81,31 @@ func (p *Pool) merge(e ENI, now time.Time) {
 	old.ENI, old.missing = e, false
 }
 
+// recall puts right what a describe shows by what answers said lately.
+func recall[T comparable](shown []T, learned, gone map[T]time.Time, now time.Time) []T {
+	for each, since := range learned {
+		if slices.Contains(shown, each) || now.Sub(since) >= recent {
+			delete(learned, each)
+		} else {
+			shown = append(shown, each)
+		}
+	}
+	for each, since := range gone {
+		if now.Sub(since) >= recent {
+			delete(gone, each)
+		} else {
+			shown = slices.DeleteFunc(shown, func(x T) bool { return x == each })
+		}
+	}
+	return shown
+}
+
 // follow finds the ENIs of addresses that were adopted before EC2 was
 // described, and the device number of an ENI that was attached elsewhere.
 func (p *Pool) follow() {
 	for key, a := range p.held {
 		for _, e := range p.enis {
-			if a.ENI == "" && slices.Contains(e.Addresses, a.Address) {
+			if a.ENI == "" && e.has(a.Address) {
 				a.ENI, a.Device = e.ID, e.Device
 			}
 		}
@@ -103,7 +118,29 @@ func (p *Pool) follow() {
 
 // Start books an action as on its way: the plan counts on it. Applied or Failed
 // must follow.
-func (p *Pool) Start(action Action) { p.flying = append(p.flying, action) }
+func (p *Pool) Start(action Action) {
+	p.flying = append(p.flying, action)
+	p.leave(action, true)
+}
+
+// leave keeps what is on its way back to the subnet from being handed out.
+func (p *Pool) leave(action Action, now bool) {
+	switch a := action.(type) {
+	case UnassignAddresses:
+		p.surplus = time.Time{}
+		for address := range (ENI{Addresses: a.Addresses, Prefixes: a.Prefixes}).all() {
+			p.leaving[address] = true
+			if !now {
+				delete(p.leaving, address)
+			}
+		}
+	case DetachENI:
+		p.surplus = time.Time{}
+		if e := p.enis[a.ENI]; e != nil {
+			e.retired = now
+		}
+	}
+}
 
 func (p *Pool) land(action Action) {
 	p.flying = slices.DeleteFunc(p.flying, func(a Action) bool { return same(a, action) })
@@ -122,6 +159,7 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 	case AttachENI:
 		if e := p.enis[a.ENI]; e != nil {
 			e.Status, e.Device, e.Card, e.AttachmentID, e.changed, e.since = Attaching, a.Device, a.Card, r.AttachmentID, now, now
+			e.retired = false
 		}
 		p.follow()
 		p.unblock(block{attach, string(a.ENI)})
@@ -131,31 +169,74 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 		}
 		p.unblock(block{protect, string(a.ENI)})
 	case AssignAddresses:
-		p.learn(a.ENI, r.Assigned, now)
+		p.learn(a.ENI, r, now)
 		p.unblock(block{assign, string(a.ENI)})
 	case UnassignAddresses:
+		p.unlearn(a, now)
+		p.leave(a, false)
+		p.unblock(block{release, string(a.ENI)})
+	case DetachENI:
 		if e := p.enis[a.ENI]; e != nil {
-			e.Addresses = slices.DeleteFunc(e.Addresses, func(x netip.Addr) bool { return slices.Contains(a.Addresses, x) })
+			e.last, e.Status, e.changed, e.since = e.Device, Detaching, now, now
 		}
+		p.unblock(block{release, string(a.ENI)})
 	case DeleteENI:
 		delete(p.enis, a.ENI)
 	}
 }
 
-func (p *Pool) learn(id ENIID, addresses []netip.Addr, now time.Time) {
+// learn books what an answer gave to an ENI.
+func (p *Pool) learn(id ENIID, r Result, now time.Time) {
 	e := p.enis[id]
 	if e == nil {
 		return
 	}
-	if e.learned == nil {
-		e.learned = map[netip.Addr]time.Time{}
+	e.Addresses, e.learned = add(e.Addresses, r.Assigned, e.learned, e.gone, now)
+	e.Prefixes, e.learnedPrefixes = add(e.Prefixes, r.AssignedPrefixes, e.learnedPrefixes, e.gonePrefixes, now)
+}
+
+func add[T comparable](all, more []T, learned, gone map[T]time.Time, now time.Time) ([]T, map[T]time.Time) {
+	if learned == nil {
+		learned = map[T]time.Time{}
 	}
-	for _, a := range addresses {
-		if !slices.Contains(e.Addresses, a) {
-			e.Addresses = append(e.Addresses, a)
+	for _, each := range more {
+		if !slices.Contains(all, each) {
+			all = append(all, each)
 		}
-		e.learned[a] = now
+		learned[each] = now
+		delete(gone, each)
 	}
+	return all, learned
+}
+
+// unlearn books what was given back.
+func (p *Pool) unlearn(a UnassignAddresses, now time.Time) {
+	if e := p.enis[a.ENI]; e != nil {
+		e.Addresses, e.gone = remove(e.Addresses, a.Addresses, e.learned, e.gone, now)
+		e.Prefixes, e.gonePrefixes = remove(e.Prefixes, a.Prefixes, e.learnedPrefixes, e.gonePrefixes, now)
+	}
+}
+
+func remove[T comparable](all, less []T, learned, gone map[T]time.Time, now time.Time) ([]T, map[T]time.Time) {
+	if gone == nil {
+		gone = map[T]time.Time{}
+	}
+	for _, each := range less {
+		gone[each] = now
+		delete(learned, each)
+	}
+	return slices.DeleteFunc(all, func(x T) bool { return slices.Contains(less, x) }), gone
+}
+
+// Detaching says whether an ENI is on its way from the instance: one that has
+// left is shown with the leftovers only.
+func (p *Pool) Detaching() bool {
+	for _, e := range p.enis {
+		if e.Status == Detaching {
+			return true
+		}
+	}
+	return false
 }
 
 // Transitional says whether an ENI is on its way to or from the instance, so

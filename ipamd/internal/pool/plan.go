@@ -2,28 +2,36 @@ package pool
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 )
 
 // Plan returns the EC2 calls that should be made now, all independent of each
 // other: to attach or delete ENIs that a crash left, to protect those that are
-// attached, and to grow until what pods wait for and the headroom are there.
-// It asks for everything in one step; what an earlier call failed for is asked
-// again when its time has come.
+// attached, to grow until what pods wait for and what is to be spare are there,
+// and to give back what has been too much for a while. It asks for everything
+// in one step; what an earlier call failed for is asked again when its time has
+// come.
 func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	if !p.observed {
 		return nil
 	}
-	g := growth{Pool: p, now: now, waiting: waiting, devices: map[int]bool{}, busy: map[block]bool{}, need: waiting + p.settings.Headroom}
-	g.reason = fmt.Sprintf("%d waiting, %d headroom", waiting, p.settings.Headroom)
+	coming := max(waiting, p.scheduled)
+	spare := p.settings.spareFor(len(p.held) + coming)
+	g := growth{Pool: p, now: now, waiting: waiting, spare: spare, devices: map[int]bool{}, busy: map[block]bool{}, need: coming + spare.high}
+	g.reason = fmt.Sprintf("%d waiting, %s", waiting, spare.reason)
+	if p.scheduled > waiting {
+		g.reason = fmt.Sprintf("%d waiting, %d scheduled, %s", waiting, p.scheduled, spare.reason)
+	}
 	for _, a := range p.flying {
 		g.countOn(a)
 	}
 	all := p.sorted()
 	for _, e := range all {
 		g.have(e)
+	}
+	if g.need <= spare.high-spare.low {
+		g.need = min(g.need, 0) // not so few that it were worth a call
 	}
 	for _, e := range g.inUseFirst(all) {
 		g.finish(e)
@@ -33,6 +41,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 		g.fill(e)
 	}
 	g.create()
+	g.shrink(all)
 	return g.actions
 }
 
@@ -41,7 +50,9 @@ type growth struct {
 	*Pool
 	now     time.Time
 	waiting int
+	spare   spare
 	need    int            // addresses still to be found
+	free    int            // addresses that are free now
 	slots   int            // ENIs that the instance has or will have
 	devices map[int]bool   // device numbers taken
 	busy    map[block]bool // what a call is on its way for
@@ -58,24 +69,29 @@ func (g *growth) countOn(action Action) {
 	}
 	switch a := action.(type) {
 	case CreateENI:
-		g.need -= a.Addresses
-		g.coming += g.settings.Limits.AddressesPerENI - 1 - a.Addresses
-		g.slots++
+		g.expect(a)
 		g.asking = true
 	case AttachENI:
 		g.devices[a.Device] = true
 		g.slots++
 		if e := g.enis[a.ENI]; e != nil {
-			g.need -= len(g.free(e, g.now))
-			g.coming += g.room(e)
+			g.need -= g.countFree(e, g.now)
+			g.coming += g.room(e) * g.perSlot(e.Subnet)
 		}
 	case AssignAddresses:
-		g.need -= a.Count
+		g.need -= a.Count + a.Prefixes*prefixSize
 		g.asking = true
 		if e := g.enis[a.ENI]; e != nil {
-			g.coming += max(0, g.room(e)-a.Count)
+			g.coming += max(0, g.room(e)-a.Count-a.Prefixes) * g.perSlot(e.Subnet)
 		}
 	}
+}
+
+// expect counts on an ENI that is created, or about to be.
+func (g *growth) expect(a CreateENI) {
+	g.need -= a.Addresses + a.Prefixes*prefixSize
+	g.coming += (g.settings.Limits.slots() - a.Addresses - a.Prefixes) * g.perSlot(a.Subnet)
+	g.slots++
 }
 
 // have counts what an attached ENI takes and gives. The addresses of one whose
@@ -87,7 +103,9 @@ func (g *growth) have(e *entry) {
 	g.devices[e.Device] = true
 	g.slots++
 	if e.Status != Detaching && !g.overdue(e) {
-		g.need -= len(g.free(e, g.now))
+		free := g.countFree(e, g.now)
+		g.free += free
+		g.need -= free
 	}
 }
 
@@ -119,11 +137,11 @@ func (g *growth) attachOrDelete(e *entry) {
 	key := block{attach, string(e.ID)}
 	refused := g.blocks[key].times
 	inUse := g.inUse(e)
-	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
+	fresh := !e.retired && g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
 	if g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
-		g.need -= len(g.free(e, g.now)) // another ENI would not be attached sooner
-		g.coming += g.room(e)
+		g.need -= e.size() // another ENI would not be attached sooner
+		g.coming += g.room(e) * g.perSlot(e.Subnet)
 		if g.blocked(key, g.now) {
 			return
 		}
@@ -156,10 +174,12 @@ func (g *growth) inUse(e *entry) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool {
-		_, held := g.owner[a]
-		return held || g.cooling[a].After(g.now)
-	})
+	for a := range e.all() {
+		if _, held := g.owner[a]; held || g.cooling[a].After(g.now) {
+			return true
+		}
+	}
+	return false
 }
 
 // device is where to attach an ENI: where it was before, if it was and that is
@@ -201,9 +221,7 @@ func (g *growth) repeat() {
 		if flies {
 			continue
 		}
-		g.need -= c.Addresses
-		g.coming += g.settings.Limits.AddressesPerENI - 1 - c.Addresses
-		g.slots++
+		g.expect(c)
 		if !g.blocked(block{create, string(c.Subnet)}, g.now) {
 			g.actions = append(g.actions, c)
 		}
@@ -212,13 +230,14 @@ func (g *growth) repeat() {
 
 // fill asks for more addresses on an ENI that has room.
 func (g *growth) fill(e *entry) {
-	if e.Status == Available || e.Status == Detaching || e.missing || g.busy[block{assign, string(e.ID)}] || g.overdue(e) || !g.managed(e.ENI) {
+	if e.Status == Available || e.Status == Detaching || e.missing || e.retired || g.busy[block{assign, string(e.ID)}] || g.overdue(e) || !g.managed(e.ENI) {
 		return
 	}
-	count := min(g.room(e), g.wanted(e.Subnet))
-	if count <= 0 || g.full(e.Subnet) {
+	slots := min(g.room(e), g.wanted(e.Subnet))
+	if slots <= 0 || g.full(e.Subnet) {
 		return
 	}
+	count := slots * g.perSlot(e.Subnet)
 	if before := g.blocks[block{assign, string(e.ID)}]; before.until.After(g.now) {
 		if before.failure.Class == Ambiguous && before.times < hopeless {
 			g.need -= count // may be there already; a describe will tell
@@ -227,16 +246,27 @@ func (g *growth) fill(e *entry) {
 	}
 	g.need -= count
 	g.asking = true
-	g.actions = append(g.actions, AssignAddresses{ENI: e.ID, Count: count, Reason: g.reason})
+	a := AssignAddresses{ENI: e.ID, Reason: g.reason}
+	if a.Count = slots; g.prefixes(e.Subnet) {
+		a.Count, a.Prefixes = 0, slots
+	}
+	g.actions = append(g.actions, a)
 }
 
-// wanted is how many addresses to ask of a subnet in one call: where they are
-// scarce, one, and only for a pod that waits.
+// wanted is how many addresses or prefixes to ask of a subnet in one call:
+// where they are scarce, one, and only for a pod that waits.
 func (g *growth) wanted(subnet SubnetID) int {
-	if !g.isScarce(subnet) {
-		return g.need
+	switch {
+	case g.isScarce(subnet):
+		return min(1, g.need-g.spare.high)
+	case g.need <= 0:
+		return 0
+	case g.spare.whole:
+		return g.settings.Limits.slots()
+	case g.prefixes(subnet):
+		return toPrefixes(g.need)
 	}
-	return min(1, g.need-g.settings.Headroom)
+	return g.need
 }
 
 // full says that a subnet had not one address for us a moment ago.
@@ -259,18 +289,22 @@ func (g *growth) create() {
 		return
 	}
 	for g.slots < g.maxENIs() && !(g.asking && g.isScarce(primary.Subnet)) {
-		count := min(g.settings.Limits.AddressesPerENI-1, g.wanted(primary.Subnet))
-		if count <= 0 {
+		slots := min(g.settings.Limits.slots(), g.wanted(primary.Subnet))
+		if slots <= 0 {
 			return
 		}
-		g.need -= count
-		g.slots++
 		g.asking = true
 		g.tokens++
-		g.actions = append(g.actions, CreateENI{
-			Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups, Addresses: count,
+		c := CreateENI{
+			Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups,
 			Token: fmt.Sprintf("%s-%d-%d", g.settings.InstanceID, g.now.UnixNano(), g.tokens), Created: g.now, Reason: g.reason,
-		})
+		}
+		if c.Addresses = slots; g.prefixes(primary.Subnet) {
+			c.Addresses, c.Prefixes = 0, slots
+		}
+		g.need -= slots * g.perSlot(primary.Subnet)
+		g.slots++
+		g.actions = append(g.actions, c)
 	}
 }
 

@@ -9,8 +9,9 @@
 // over; an ENI's own address is never a pod's; no plan goes over the limits of
 // the instance type.
 //
-// The book serves addresses one by one. Delegated prefixes have their place in
-// ENI, Limits and Action, because they share an ENI's slots.
+// Delegated prefixes share an ENI's slots with single addresses, and their
+// addresses are handed out as those are. Nothing is given back to the subnet
+// that a pod has, that cools down, or that an answer not yet here may be about.
 package pool
 
 import (
@@ -26,7 +27,10 @@ type Settings struct {
 	Limits         Limits
 	MaxENIs        int           // a limit of the operator's own, 0 for none
 	CoolDown       time.Duration // from release to the next assignment
-	Headroom       int           // free addresses to hold beyond what is asked for
+	Headroom       int           // free addresses to hold beyond what is asked for, if no target is set
+	Targets        Targets
+	Prefixes       bool          // ask for delegated prefixes, on subnets that have some
+	ReleaseAfter   time.Duration // for how long there must be too much before it is given back; 0: it never is
 	ManageUntagged bool          // ENIs without our tag are ours to use
 	InstanceID     string
 }
@@ -53,9 +57,14 @@ type Pool struct {
 	flying   []Action                 // calls that EC2 has not answered
 	unsure   []CreateENI              // calls whose outcome is unknown; repeating them is safe
 	blocks   map[block]failed
-	scarce   map[SubnetID]time.Time // until when a subnet is asked for single addresses
-	observed bool                   // EC2 was described at least once
-	tokens   int                    // CreateENI actions planned, for idempotency tokens
+	scarce   map[SubnetID]time.Time // until when a subnet is asked for single addresses, one at a time
+	// fragmented is until when a subnet is not asked for prefixes.
+	fragmented map[SubnetID]time.Time
+	leaving    map[netip.Addr]bool // on their way back to the subnet
+	surplus    time.Time           // since when there is too much; zero if there is not
+	scheduled  int                 // pods that come to this node and have no address
+	observed   bool                // EC2 was described at least once
+	tokens     int                 // CreateENI actions planned, for idempotency tokens
 }
 
 // entry is an ENI with what the book knows beyond EC2's description.
@@ -67,6 +76,12 @@ type entry struct {
 	changed time.Time                // when an answer last changed its attachment
 	last    int                      // device number that it had when it was attached; 0 if it never was
 	learned map[netip.Addr]time.Time // addresses known from an answer, not yet from a describe
+	// learnedPrefixes is the same for prefixes; gone and gonePrefixes are those
+	// that were given back lately, which a describe may still show.
+	learnedPrefixes map[netip.Prefix]time.Time
+	gone            map[netip.Addr]time.Time
+	gonePrefixes    map[netip.Prefix]time.Time
+	retired         bool // it was, or is being, detached because nobody needs it
 }
 
 // deviceGrace is how long the addresses of an attached ENI are counted on while
@@ -79,9 +94,13 @@ func New(s Settings) *Pool {
 	return &Pool{
 		settings: s, enis: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
 		cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
-		scarce: map[SubnetID]time.Time{},
+		scarce: map[SubnetID]time.Time{}, fragmented: map[SubnetID]time.Time{}, leaving: map[netip.Addr]bool{},
 	}
 }
+
+// Expect says how many pods were scheduled to this node that have no address:
+// they are planned for before they ask.
+func (p *Pool) Expect(pods int) { p.scheduled = max(0, pods) }
 
 // Observed says whether EC2 was described at least once.
 func (p *Pool) Observed() bool { return p.observed }
@@ -139,6 +158,7 @@ func (p *Pool) SetReady(ready map[ENIID]bool, now time.Time) (changed bool) {
 type Count struct {
 	ENIs, MaxENIs, MaxAddresses    int
 	Total, Assigned, Cooling, Free int // addresses
+	Prefixes                       int // delegated ones, whose addresses are in Total
 	AssignedByENI, TotalByENI      map[ENIID]int
 	ReadyENIs                      map[ENIID]bool
 }
@@ -151,10 +171,11 @@ func (p *Pool) Count(now time.Time) Count {
 			continue
 		}
 		c.ENIs++
-		c.TotalByENI[id] = len(e.Addresses)
+		c.TotalByENI[id] = e.size()
 		c.ReadyENIs[id] = e.ready
-		c.Total += len(e.Addresses)
-		c.Free += len(p.free(e, now))
+		c.Total += e.size()
+		c.Prefixes += len(e.Prefixes)
+		c.Free += p.countFree(e, now)
 	}
 	for _, a := range p.held {
 		c.AssignedByENI[a.ENI]++
@@ -185,15 +206,23 @@ func (p *Pool) capacity() int {
 		}
 		slots--
 		if p.managed(e.ENI) {
-			sum += p.room(e) + len(e.Addresses)
+			sum += p.room(e)*p.unit() + e.size()
 		}
 	}
-	return sum + max(slots, 0)*(p.settings.Limits.AddressesPerENI-1)
+	return sum + max(slots, 0)*p.settings.Limits.slots()*p.unit()
 }
 
-// room is how many more addresses an ENI can have.
+// unit is how many addresses a slot of an ENI holds at best.
+func (p *Pool) unit() int {
+	if p.settings.Prefixes {
+		return prefixSize
+	}
+	return 1
+}
+
+// room is how many more addresses or prefixes an ENI can have.
 func (p *Pool) room(e *entry) int {
-	return max(0, p.settings.Limits.AddressesPerENI-1-len(e.Addresses)-len(e.Prefixes))
+	return max(0, p.settings.Limits.slots()-len(e.Addresses)-len(e.Prefixes))
 }
 
 // managed says whether an ENI's addresses are ours to hand out. ENIs of further
@@ -213,19 +242,29 @@ func (p *Pool) managed(e ENI) bool {
 // free are the addresses of an ENI that could be handed out now, were its
 // device ready: the one that was free for longest first.
 func (p *Pool) free(e *entry, now time.Time) []netip.Addr {
-	if !p.managed(e.ENI) || e.missing {
-		return nil
-	}
 	var out []netip.Addr
-	for _, a := range e.Addresses {
-		if _, taken := p.owner[a]; !taken && !p.cooling[a].After(now) {
-			out = append(out, a)
-		}
-	}
+	p.eachFree(e, now, func(a netip.Addr) { out = append(out, a) })
 	slices.SortFunc(out, func(a, b netip.Addr) int {
 		return cmp.Or(p.lastUse(a).Compare(p.lastUse(b)), a.Compare(b))
 	})
 	return out
+}
+
+func (p *Pool) countFree(e *entry, now time.Time) int {
+	n := 0
+	p.eachFree(e, now, func(netip.Addr) { n++ })
+	return n
+}
+
+func (p *Pool) eachFree(e *entry, now time.Time, do func(netip.Addr)) {
+	if !p.managed(e.ENI) || e.missing || e.retired {
+		return
+	}
+	for a := range e.all() {
+		if _, taken := p.owner[a]; !taken && !p.leaving[a] && !p.cooling[a].After(now) {
+			do(a)
+		}
+	}
 }
 
 // lastUse is when the last cool-down of a free address ended; zero if it was

@@ -182,12 +182,12 @@ func TestPlan(t *testing.T) {
 		{"fill, then create, in one step", []ENI{eni(0, 0)}, 6, []string{
 			"assign 3 addresses to eni-0 (6 waiting, 1 headroom)", "create an ENI with 3 addresses in subnet-1 (6 waiting, 1 headroom)",
 			"create an ENI with 1 addresses in subnet-1 (6 waiting, 1 headroom)"}},
-		{"never over the limit", []ENI{eni(0, 3), eni(1, 3)}, 50, []string{"create an ENI with 3 addresses in subnet-1 (50 waiting, 1 headroom)"}},
+		{"never over the limit", []ENI{eni(0, 3), eni(1, 3)}, 50, []string{"create an ENI with 3 addresses in subnet-1 (50 waiting, 3 headroom)"}},
 		{"a leftover is used", []ENI{eni(0, 3), left}, 4, []string{"attach eni-2 as device 1 (4 waiting, 1 headroom)"}},
 		{"or removed", []ENI{eni(0, 3), left}, 0, []string{"delete eni-2 (attached to nothing and not needed)"}},
 		{"an unprotected ENI", []ENI{eni(0, 3), unprotected}, 0, []string{"set DeleteOnTermination on eni-1 (must not outlive the instance)"}},
 		{"an ENI of others gives no address, but takes a slot", []ENI{eni(0, 0), foreign}, 30, []string{
-			"assign 3 addresses to eni-0 (30 waiting, 1 headroom)", "create an ENI with 3 addresses in subnet-1 (30 waiting, 1 headroom)"}},
+			"assign 3 addresses to eni-0 (30 waiting, 2 headroom)", "create an ENI with 3 addresses in subnet-1 (30 waiting, 2 headroom)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := New(settings)

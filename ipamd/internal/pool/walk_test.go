@@ -14,6 +14,28 @@ type cloud struct {
 	t    *testing.T
 	enis map[ENIID]*ENI
 	next int
+	past []past
+	lag  time.Duration // of describes; without, nothing may ever be asked that is refused
+	max  Limits
+}
+
+// refuse is EC2's refusal of what the plan could not know.
+func (c *cloud) refuse(class Class, what string) (Result, *Failure) {
+	if c.lag == 0 {
+		c.t.Fatalf("refused though describes are up to date: %s", what)
+	}
+	return Result{}, &Failure{Class: class, Err: fmt.Errorf("%s", what)}
+}
+
+// past is what describes may still show.
+type past struct {
+	at   time.Time
+	enis []ENI
+}
+
+func (c *cloud) prefix() netip.Prefix {
+	c.next++
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(2 + c.next/4096), byte(c.next / 16), byte(c.next % 16 * 16)}), 28)
 }
 
 func (c *cloud) address() netip.Addr {
@@ -32,15 +54,21 @@ func (c *cloud) apply(a Action) (Result, *Failure) {
 		for range a.Addresses {
 			e.Addresses = append(e.Addresses, c.address())
 		}
+		for range a.Prefixes {
+			e.Prefixes = append(e.Prefixes, c.prefix())
+		}
 		c.enis[e.ID] = &e
 		copied := e
 		return Result{Created: &copied}, nil
 	case AttachENI:
 		e := c.enis[a.ENI]
 		for _, other := range c.enis {
-			if other.Status == Attached && other.Device == a.Device {
-				c.t.Fatalf("device %d is taken", a.Device)
+			if other.Status == Attached && (other.Device == a.Device || other == e) {
+				return c.refuse(InUse, fmt.Sprintf("device %d is taken, or %s attached", a.Device, a.ENI))
 			}
+		}
+		if c.attached() >= c.max.ENIs {
+			return c.refuse(ENILimit, a.String())
 		}
 		e.Status, e.Device, e.AttachmentID = Attached, a.Device, "eni-attach-"+string(a.ENI)
 		return Result{AttachmentID: e.AttachmentID}, nil
@@ -52,45 +80,99 @@ func (c *cloud) apply(a Action) (Result, *Failure) {
 			out = append(out, c.address())
 		}
 		e := c.enis[a.ENI]
+		if len(e.Addresses)+len(e.Prefixes)+a.Count+a.Prefixes >= c.max.AddressesPerENI {
+			return c.refuse(AddressLimit, a.String())
+		}
 		e.Addresses = append(e.Addresses, out...)
-		return Result{Assigned: out}, nil
+		var prefixes []netip.Prefix
+		for range a.Prefixes {
+			prefixes = append(prefixes, c.prefix())
+		}
+		e.Prefixes = append(e.Prefixes, prefixes...)
+		return Result{Assigned: out, AssignedPrefixes: prefixes}, nil
+	case UnassignAddresses:
+		return c.unassign(a)
+	case DetachENI:
+		e := c.enis[a.ENI]
+		if e.Primary || e.AttachmentID != a.AttachmentID {
+			c.t.Fatalf("%s: %+v", a, e)
+		}
+		e.Status, e.AttachmentID = Available, ""
 	case DeleteENI:
+		if c.enis[a.ENI].Status != Available {
+			return Result{}, &Failure{Class: InUse, Err: fmt.Errorf("%s is in use", a.ENI)}
+		}
 		delete(c.enis, a.ENI)
 	}
 	return Result{}, nil
+}
+
+func (c *cloud) unassign(a UnassignAddresses) (Result, *Failure) {
+	e := c.enis[a.ENI]
+	all := true
+	for _, x := range a.Addresses {
+		all = all && slices.Contains(e.Addresses, x)
+	}
+	for _, x := range a.Prefixes {
+		all = all && slices.Contains(e.Prefixes, x)
+	}
+	if !all {
+		return Result{}, &Failure{Class: Refused, Err: fmt.Errorf("some are not assigned: %s", a)}
+	}
+	e.Addresses = slices.DeleteFunc(e.Addresses, func(x netip.Addr) bool { return slices.Contains(a.Addresses, x) })
+	e.Prefixes = slices.DeleteFunc(e.Prefixes, func(x netip.Prefix) bool { return slices.Contains(a.Prefixes, x) })
+	return Result{}, nil
+}
+
+// lagging is what a describe shows that is up to so far behind.
+func (c *cloud) lagging(now time.Time, lag time.Duration) []ENI {
+	c.past = append(c.past, past{now, c.describe()})
+	for now.Sub(c.past[0].at) > lag {
+		c.past = c.past[1:]
+	}
+	return c.past[0].enis
 }
 
 func (c *cloud) describe() []ENI {
 	var out []ENI
 	for _, e := range c.enis {
 		copied := *e
-		copied.Addresses = slices.Clone(e.Addresses)
+		copied.Addresses, copied.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
 		out = append(out, copied)
 	}
 	return out
 }
 
-func (c *cloud) check(s Settings) {
-	attached := 0
+func (c *cloud) attached() int {
+	n := 0
 	for _, e := range c.enis {
-		if len(e.Addresses)+1 > s.Limits.AddressesPerENI {
-			c.t.Fatalf("%s has %d addresses, over the limit", e.ID, len(e.Addresses)+1)
-		}
 		if e.Status != Available {
-			attached++
+			n++
 		}
 	}
-	if attached > s.Limits.ENIs {
-		c.t.Fatalf("%d ENIs attached, over the limit", attached)
+	return n
+}
+
+func (c *cloud) check(s Settings) {
+	for _, e := range c.enis {
+		if n := len(e.Addresses) + len(e.Prefixes) + 1; n > s.Limits.AddressesPerENI {
+			c.t.Fatalf("%s has %d addresses and prefixes, over the limit", e.ID, n)
+		}
+	}
+	if n := c.attached(); n > s.Limits.ENIs {
+		c.t.Fatalf("%d ENIs attached, over the limit", n)
 	}
 }
 
 // A random walk over everything that can happen. The invariants of the package
 // hold at each step, and at the end the plan comes to rest with demand met.
 func TestRandomWalk(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(80) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		c := &cloud{t: t, enis: map[ENIID]*ENI{}}
+		settings := settings
+		settings.Prefixes, settings.ReleaseAfter = seed%2 == 1, time.Duration(seed/2%2)*20*time.Second
+		settings.Targets = [...]Targets{{}, {WarmAddresses: 2}, {WarmENIs: Target{1, true}, WarmPrefixes: Target{1, true}}}[seed%3]
+		c := &cloud{t: t, enis: map[ENIID]*ENI{}, max: settings.Limits, lag: time.Duration(seed/4%2) * 20 * time.Second}
 		primary := eni(0, 0)
 		c.enis[primary.ID] = &primary
 		p := New(settings)
@@ -101,9 +183,10 @@ func TestRandomWalk(t *testing.T) {
 			name := fmt.Sprint(r.IntN(12))
 			switch r.IntN(6) {
 			case 0:
-				p.Observe(c.describe(), true, now)
+				p.Observe(c.lagging(now, c.lag), true, now)
 			case 1:
 				for _, a := range p.Plan(r.IntN(4), now) {
+					p.Start(a)
 					switch r.IntN(5) {
 					case 0:
 						p.Failed(a, &Failure{Class: Class(r.IntN(10)), Err: fmt.Errorf("no")}, now)
@@ -152,7 +235,7 @@ func invariants(t *testing.T, p *Pool, c *cloud) {
 		}
 		seen[a.Address] = a.Key
 		e := c.enis[a.ENI]
-		if e == nil || !slices.Contains(e.Addresses, a.Address) {
+		if e == nil || !e.has(a.Address) {
 			t.Fatalf("%s was assigned, but is not an address of %s", a.Address, a.ENI)
 		}
 		if e.Address == a.Address {
@@ -164,7 +247,7 @@ func invariants(t *testing.T, p *Pool, c *cloud) {
 // Applied until it is empty, a plan ends, and demand is met up to the limit.
 func TestPlanComesToRest(t *testing.T) {
 	for waiting := range 15 {
-		c := &cloud{t: t, enis: map[ENIID]*ENI{}}
+		c := &cloud{t: t, enis: map[ENIID]*ENI{}, max: settings.Limits}
 		primary := eni(0, 0)
 		c.enis[primary.ID] = &primary
 		p := New(settings)

@@ -1,5 +1,6 @@
 // Generate writes types.txt from a file of facts that DescribeInstanceTypes
-// gave: instance type, ENIs of the default card, IPv4 addresses of an ENI.
+// gave: instance type, ENIs of the default card, IPv4 addresses of an ENI, and
+// "p" if it takes delegated prefixes, as Nitro and bare metal do.
 package main
 
 import (
@@ -19,8 +20,10 @@ func main() {
 	}
 	var facts struct {
 		Types map[string]struct {
-			IPv4        int `json:"ipv4"`
-			DefaultCard int `json:"default_card"`
+			IPv4        int    `json:"ipv4"`
+			DefaultCard int    `json:"default_card"`
+			Hypervisor  string `json:"hypervisor"`
+			BareMetal   bool   `json:"bare_metal"`
 			Cards       []struct {
 				Index int `json:"index"`
 				ENIs  int `json:"max_eni"`
@@ -35,7 +38,11 @@ func main() {
 		t := facts.Types[name]
 		for _, c := range t.Cards {
 			if c.Index == t.DefaultCard {
-				fmt.Fprintln(&out, name, c.ENIs, t.IPv4)
+				prefixes := ""
+				if t.Hypervisor == "nitro" || t.BareMetal {
+					prefixes = " p"
+				}
+				fmt.Fprintf(&out, "%s %d %d%s\n", name, c.ENIs, t.IPv4, prefixes)
 			}
 		}
 	}
