@@ -11,7 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 )
 
-const outage = `{action: IMDS, effect: {imdsOutage: true}}`
+const outage = `{action: IMDS, effect: {hang: true}}`
 
 // TestIMDSAwayAtFirstStart starts on a node that cannot know which instance it
 // is: the daemon says so, and serves when the metadata service is there.

@@ -17,7 +17,8 @@ func newFault(s *simulatorFlag) *cobra.Command {
 		Use:   "fault",
 		Short: "Make requests go wrong",
 		Long: `Make EC2, metadata and Kubernetes requests go wrong, by rules: which calls a rule is about
-(node, action, which of them, when) and what happens to them (effect).`,
+(node, action, which of them, when) and what happens to them (effect). "vpcsim
+fault rules" tells all that a rule can say.`,
 		Example: `  vpcsim fault add '{node: n1, action: AssignPrivateIpAddresses, effect: {throttle: true}}'
   vpcsim fault add '{action: AttachNetworkInterface, nth: 1, effect: {lost: true}}'
   vpcsim fault add '{action: device, effect: {deviceDelay: 20s}}'
@@ -26,7 +27,7 @@ func newFault(s *simulatorFlag) *cobra.Command {
   vpcsim fault list
   vpcsim fault clear f1`,
 	}
-	cmd.AddCommand(newFaultAdd(s), newFaultList(s), newFaultClear(s))
+	cmd.AddCommand(newFaultAdd(s), newFaultList(s), newFaultClear(s), newFaultRules())
 	return cmd
 }
 
@@ -35,14 +36,8 @@ func newFaultAdd(s *simulatorFlag) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add [-f FILE] [RULE...]",
 		Short: "Put rules in force and print their ids",
-		Long: `Put rules in force, written as YAML or JSON, and print their ids. A rule has
-  node, action            patterns; action is an EC2 action, IMDS, a metadata
-                          path, device, Kubernetes, or Kubernetes/VERB/RESOURCE
-  nth, every, probability, times
-  window                  {after, for}, from now on
-  effect                  {latency, error: {code, message, status}, throttle,
-                          reset, lost, html502, truncate, stale, deviceDelay,
-                          deviceNever, imdsLag, imdsOutage, away}`,
+		Long: `Put rules in force, written as YAML or JSON, and print their ids. What a rule
+can say is told by "vpcsim fault rules".`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rules, err := readRules(file, args)
 			if err != nil {
@@ -136,6 +131,18 @@ func newFaultClear(s *simulatorFlag) *cobra.Command {
 				return err
 			}
 			return client.ClearFaults(cmd.Context(), args...)
+		},
+	}
+}
+
+func newFaultRules() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rules",
+		Short: "Explain what a rule can say",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprint(cmd.OutOrStdout(), control.RulesHelp)
+			return err
 		},
 	}
 }

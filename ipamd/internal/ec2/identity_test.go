@@ -34,7 +34,7 @@ func TestDiscoverFails(t *testing.T) {
 	tests := []struct{ name, fault, want string }{
 		{"server error", "{action: IMDS, effect: {error: {status: 500}}}", "500"},
 		{"token refused", "{action: /latest/api/token, effect: {error: {status: 403}}}", "403"},
-		{"silent", "{action: IMDS, effect: {imdsOutage: true}}", "timeout"},
+		{"silent", "{action: IMDS, effect: {hang: true}}", "timeout"},
 		{"no such value", "{action: '/latest/meta-data/network/*/subnet-id', effect: {error: {status: 404}}}", "subnet-id"},
 		{"reset", "{action: IMDS, effect: {reset: true}}", "EOF"},
 	}

@@ -30,6 +30,9 @@ type FaultState = fault.State
 // Call counts an action by caller and outcome.
 type Call = reqlog.Count
 
+// RulesHelp explains the language of fault rules, for people.
+const RulesHelp = fault.Help
+
 // ParseRules reads fault rules from YAML or JSON, one or a list.
 func ParseRules(data []byte) ([]Rule, error) { return fault.Parse(data) }
 

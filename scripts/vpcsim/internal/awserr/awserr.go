@@ -41,23 +41,29 @@ func Status(code string) int {
 }
 
 // DefaultMessage is the text that an injected error of this code carries when
-// its rule gives none.
+// its rule gives none. {NAME} stands for a parameter of the request.
 func DefaultMessage(code string) string {
 	texts := map[string]string{
-		"RequestLimitExceeded":              "Request limit exceeded.",
-		"InternalError":                     "An internal error has occurred",
-		"InternalFailure":                   "An internal error has occurred",
-		"ServerInternal":                    "An internal error has occurred",
-		"Unavailable":                       "The server is overloaded and can't handle the request.",
-		"ServiceUnavailable":                "The server is overloaded and can't handle the request.",
-		"InsufficientFreeAddressesInSubnet": NoFreeAddresses().Message,
-		"InsufficientCidrBlocks":            NoFreeBlocks().Message,
-		"PrivateIpAddressLimitExceeded":     TooManyAddresses().Message,
-		"UnauthorizedOperation":             "You are not authorized to perform this operation.",
-		"AuthFailure":                       "AWS was not able to validate the provided access credentials",
-		"RequestExpired":                    "Request has expired.",
-		"DryRunOperation":                   DryRun().Message,
-		"NetworkInterfaceLimitExceeded":     "The maximum number of network interfaces has been reached.",
+		"RequestLimitExceeded":               "Request limit exceeded.",
+		"InternalError":                      "An internal error has occurred",
+		"InternalFailure":                    "An internal error has occurred",
+		"ServerInternal":                     "An internal error has occurred",
+		"Unavailable":                        "The server is overloaded and can't handle the request.",
+		"ServiceUnavailable":                 "The server is overloaded and can't handle the request.",
+		"InsufficientFreeAddressesInSubnet":  NoFreeAddresses().Message,
+		"InsufficientCidrBlocks":             NoFreeBlocks().Message,
+		"PrivateIpAddressLimitExceeded":      TooManyAddresses().Message,
+		"UnauthorizedOperation":              "You are not authorized to perform this operation.",
+		"AuthFailure":                        "AWS was not able to validate the provided access credentials",
+		"RequestExpired":                     "Request has expired.",
+		"DryRunOperation":                    DryRun().Message,
+		"NetworkInterfaceLimitExceeded":      "The maximum number of network interfaces has been reached.",
+		"InvalidNetworkInterfaceID.NotFound": "The networkInterface ID '{NetworkInterfaceId}' does not exist",
+		"InvalidNetworkInterface.InUse":      "Interface: [{NetworkInterfaceId}] in use.",
+		"InvalidAttachmentID.NotFound":       "The network interface attachment ID '{AttachmentId}' does not exist",
+		"InvalidInstanceID.NotFound":         "The instance ID '{InstanceId}' does not exist",
+		"InvalidSubnetID.NotFound":           "The subnet ID '{SubnetId}' does not exist",
+		"InvalidNextToken":                   "The specified NextToken is not valid",
 	}
 	if text, ok := texts[code]; ok {
 		return text

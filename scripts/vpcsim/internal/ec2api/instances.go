@@ -86,7 +86,7 @@ func (s *Server) seen(stale time.Duration) []seenInstance {
 
 func (s *Server) describeInstances(c *call) (reply, error) {
 	ids, filters := c.texts("InstanceId"), c.filters()
-	p := c.page(c.action, 5, 1000)
+	p := c.page(5, 1000)
 	c.exclusive(p, ids, "instanceIds")
 	c.flag("IncludeManagedResources")
 	for _, id := range ids {

@@ -43,7 +43,7 @@ type namedType struct {
 
 func (s *Server) describeInstanceTypes(c *call) (reply, error) {
 	names, filters := c.texts("InstanceType"), c.filters()
-	p := c.page(c.action, 5, 100)
+	p := c.page(5, 100)
 	c.exclusive(p, names, "instanceTypes")
 	if err := c.dry(); err != nil {
 		return nil, err

@@ -173,7 +173,7 @@ type describeInterfacesReply struct {
 
 func (s *Server) describeNetworkInterfaces(c *call) (reply, error) {
 	ids, filters := c.texts("NetworkInterfaceId"), c.filters()
-	p := c.page(c.action, 5, 1000)
+	p := c.page(5, 1000)
 	c.exclusive(p, ids, "networkInterfaceIds")
 	c.flag("IncludeManagedResources")
 	for _, id := range ids {
@@ -182,7 +182,7 @@ func (s *Server) describeNetworkInterfaces(c *call) (reply, error) {
 	if err := c.dry(); err != nil {
 		return nil, err
 	}
-	all, err := s.named(ids, time.Duration(c.effect.Stale))
+	all, err := named(s.described(c), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -194,10 +194,23 @@ func (s *Server) describeNetworkInterfaces(c *call) (reply, error) {
 	return &describeInterfacesReply{Interfaces: listOf(items, s.interfaceShape), NextToken: next}, nil
 }
 
+// described lists the ENIs as the call sees them.
+func (s *Server) described(c *call) []vpc.ENI {
+	all := s.model.Described(time.Duration(c.effect.Stale))
+	for i := range all {
+		if c.effect.NoAttachment {
+			all[i].Attachment = nil
+		}
+		if c.effect.NoTags {
+			all[i].Tags = nil
+		}
+	}
+	return all
+}
+
 // named lists the ENIs with these ids, or all without ids. Unknown ids fail
 // the whole call.
-func (s *Server) named(ids []string, stale time.Duration) ([]vpc.ENI, error) {
-	all := s.model.Described(stale)
+func named(all []vpc.ENI, ids []string) ([]vpc.ENI, error) {
 	if len(ids) == 0 {
 		return all, nil
 	}

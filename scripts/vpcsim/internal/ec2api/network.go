@@ -40,7 +40,7 @@ type ipv6BlockXML struct {
 
 func (s *Server) describeSubnets(c *call) (reply, error) {
 	ids, filters := c.texts("SubnetId"), c.filters()
-	p := c.page(c.action, 5, 1000)
+	p := c.page(5, 1000)
 	c.exclusive(p, ids, "subnetIds")
 	if err := c.dry(); err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ type ipRangeXML struct {
 
 func (s *Server) describeSecurityGroups(c *call) (reply, error) {
 	ids, names, filters := c.texts("GroupId"), c.texts("GroupName"), c.filters()
-	p := c.page(c.action, 5, 1000)
+	p := c.page(5, 1000)
 	c.exclusive(p, ids, "groupIds")
 	if err := c.dry(); err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ type blockXML struct {
 
 func (s *Server) describeVPCs(c *call) (reply, error) {
 	ids, filters := c.texts("VpcId"), c.filters()
-	p := c.page(c.action, 5, 1000)
+	p := c.page(5, 1000)
 	c.exclusive(p, ids, "vpcIds")
 	if err := c.dry(); err != nil {
 		return nil, err

@@ -15,22 +15,24 @@ type page struct {
 	size  int    // 0 is not asked
 	after string // the last item of the page before
 	query uint64 // what the token belongs to
+	token string // of the request
+	empty bool   // a fault: there are no items
+	again bool   // a fault: the page after the first is the next page of itself
 }
 
 // page reads MaxResults and NextToken; low and high bound the former.
-func (f form) page(action string, low, high int) page {
-	p := page{size: f.number("MaxResults"), query: f.query(action)}
-	if f.has("MaxResults") && (p.size < low || p.size > high) {
-		f.fail(awserr.New("InvalidMaxResults", "The specified value %d for MaxResults is not valid. Expecting a value between %d and %d.", p.size, low, high))
+func (c *call) page(low, high int) page {
+	p := page{size: c.number("MaxResults"), query: c.query(c.action), empty: c.effect.Empty, again: c.effect.SameToken}
+	if c.has("MaxResults") && (p.size < low || p.size > high) {
+		c.fail(awserr.New("InvalidMaxResults", "The specified value %d for MaxResults is not valid. Expecting a value between %d and %d.", p.size, low, high))
 	}
-	token, ok := f.lookup("NextToken")
-	if !ok || token == "" {
+	if p.token = c.text("NextToken"); p.token == "" {
 		return p
 	}
-	plain, err := base64.URLEncoding.DecodeString(token)
+	plain, err := base64.URLEncoding.DecodeString(p.token)
 	query, after, found := strings.Cut(string(plain), "|")
 	if err != nil || !found || query != fmt.Sprintf("%x", p.query) {
-		f.fail(awserr.New("InvalidNextToken", "The specified NextToken is not valid"))
+		c.fail(awserr.New("InvalidNextToken", "The specified NextToken is not valid"))
 	}
 	p.after = after
 	return p
@@ -61,6 +63,17 @@ func keysOf[V any](m map[string]V) func(func(string) bool) {
 // cut returns one page of items, which are sorted by their keys, and the token
 // of the next page, "" at the end. limit bounds a page that asks for no size.
 func cut[T any](items []T, p page, limit int, key func(T) string) ([]T, string) {
+	items, next := slice(items, p, limit, key)
+	if p.empty {
+		items = nil
+	}
+	if p.again && p.token != "" {
+		next = p.token
+	}
+	return items, next
+}
+
+func slice[T any](items []T, p page, limit int, key func(T) string) ([]T, string) {
 	if p.after != "" {
 		start := slices.IndexFunc(items, func(v T) bool { return key(v) > p.after })
 		if start < 0 {

@@ -27,8 +27,12 @@ import (
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
 )
 
-// maxBody bounds a request's body in bytes.
-const maxBody = 1 << 20
+const (
+	// maxBody bounds a request's body in bytes.
+	maxBody = 1 << 20
+	// hangLimit ends requests that a fault leaves without an answer.
+	hangLimit = time.Minute
+)
 
 // Server is the EC2 endpoint, an http.Handler.
 type Server struct {
@@ -137,10 +141,12 @@ func (s *Server) execute(ctx context.Context, c *call, run action) answer {
 	switch {
 	case e.Reset:
 		return answer{abort: true}
+	case e.Hang && !e.Lost:
+		return hang(ctx)
 	case e.HTML502:
 		return badGateway()
 	case e.Error != nil:
-		return failed(e.Error.AWS())
+		return failed(c.injected(e.Error))
 	case e.Throttle, !s.buckets.Allow(c.action, c.small(), time.Now()):
 		return failed(awserr.Throttled())
 	}
@@ -148,10 +154,30 @@ func (s *Server) execute(ctx context.Context, c *call, run action) answer {
 		return answer{abort: true}
 	}
 	c.Stale, c.IMDSLag = time.Duration(e.Stale), time.Duration(e.IMDSLag)
+	c.Settle, c.Exhaust = time.Duration(e.Settle), time.Duration(e.Exhaust)
 	out := s.run(c, run)
 	out.truncate = e.Truncate
+	if e.Lost && e.Hang {
+		return hang(ctx)
+	}
 	if e.Lost {
 		out.abort = true
+	}
+	return out
+}
+
+// hang answers nothing until the client has given up, a minute at most.
+func hang(ctx context.Context) answer {
+	_ = span.Sleep(ctx, hangLimit) // either way there is no answer
+	return answer{abort: true}
+}
+
+// injected is the error of a fault, its message filled with the request's
+// parameters: {NAME} is that of the name, or the first of a list.
+func (c *call) injected(e *fault.Error) *awserr.Error {
+	out := e.AWS()
+	for name, values := range c.values {
+		out.Message = strings.ReplaceAll(out.Message, "{"+strings.TrimSuffix(name, ".1")+"}", strings.Join(values, ","))
 	}
 	return out
 }
@@ -188,7 +214,6 @@ func (s *Server) device(c *call, entry *reqlog.Entry) {
 	if c.action != "AttachNetworkInterface" {
 		return
 	}
-	c.DeviceDelay, c.DeviceNever = time.Duration(c.effect.DeviceDelay), c.effect.DeviceNever
 	node := ""
 	for _, i := range s.model.Instances() {
 		if i.ID == c.values.Get("InstanceId") {
@@ -196,8 +221,11 @@ func (s *Server) device(c *call, entry *reqlog.Entry) {
 		}
 	}
 	d := s.faults.Decide(node, fault.ActionDevice)
-	c.DeviceDelay = max(c.DeviceDelay, time.Duration(d.DeviceDelay))
-	c.DeviceNever = c.DeviceNever || d.DeviceNever
+	e := c.effect.Merge(d.Effect)
+	c.Device = vpc.DeviceFault{
+		Delay: time.Duration(e.DeviceDelay), Never: e.DeviceNever, Gone: time.Duration(e.DeviceGone),
+		Guest: vpc.Guest{Rename: e.DeviceRename, DHCP: e.DeviceDHCP},
+	}
 	entry.Faults = append(entry.Faults, d.Rules...)
 }
 

@@ -84,7 +84,7 @@ type resourceTagXML struct {
 
 func (s *Server) describeTags(c *call) (reply, error) {
 	filters := c.filters()
-	p := c.page(c.action, 5, 1000)
+	p := c.page(5, 1000)
 	if err := c.dry(); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func (f *Fabric) apply(ctx context.Context, v vpc.View, c changes) error {
 			return errors.Join(append(errs, err)...)
 		}
 		if d, ok := o.(device); ok {
-			errs = append(errs, f.done("added", o, true, f.addDevice(v, d)))
+			errs = append(errs, f.done("added", o, true, f.addDevice(ctx, v, d)))
 		} else if !isElement(o) {
 			errs = append(errs, f.done("added", o, true, f.addObject(o)))
 		}

@@ -1,22 +1,26 @@
 package fabric
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/namespace"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/span"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/vpc"
 )
 
 // addDevice makes an ENI appear in its node: a veth pair whose node end has
 // the ENI's MAC and the lowest free name ethN. The primary ENI is configured
-// as the operating system does at boot; any other stays down and bare.
-func (f *Fabric) addDevice(v vpc.View, d device) error {
+// as the operating system does at boot; any other stays down and bare, unless
+// a fault makes the operating system rename or configure it.
+func (f *Fabric) addDevice(ctx context.Context, v vpc.View, d device) error {
 	eni, err := find(v, d.eni)
 	if err != nil {
 		return err
@@ -40,10 +44,34 @@ func (f *Fabric) addDevice(v vpc.View, d device) error {
 	if err := f.readyRouterEnd(link, mac); err != nil {
 		return fmt.Errorf("preparing the router for %s: %w", d.eni, err)
 	}
-	if eni.DeviceIndex == 0 && eni.NetworkCard == 0 {
+	if eni.Guest.Rename {
+		if name, err = renameDevice(ctx, guest, name, eni); err != nil {
+			return err
+		}
+	}
+	if eni.DeviceIndex == 0 && eni.NetworkCard == 0 || eni.Guest.DHCP {
 		return bootConfigure(guest, name, v, eni)
 	}
 	return nil
+}
+
+// renameAfter is how long a new device keeps the kernel's name, as udev has it.
+const renameAfter = 20 * time.Millisecond
+
+// renameDevice gives a device its predictable name, ens5 for index 0.
+func renameDevice(ctx context.Context, guest *netlink.Handle, name string, eni vpc.InterfaceView) (string, error) {
+	if err := span.Sleep(ctx, renameAfter); err != nil {
+		return "", err
+	}
+	link, err := guest.LinkByName(name)
+	if err != nil {
+		return "", err
+	}
+	final := fmt.Sprintf("ens%d", 5+100*eni.NetworkCard+eni.DeviceIndex)
+	if err := guest.LinkSetName(link, final); err != nil {
+		return "", fmt.Errorf("renaming %s to %s: %w", name, final, err)
+	}
+	return final, nil
 }
 
 func find(v vpc.View, id string) (vpc.InterfaceView, error) {
@@ -160,7 +188,7 @@ func bootConfigure(h *netlink.Handle, name string, v vpc.View, eni vpc.Interface
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("setting %s up: %w", name, err)
 	}
-	if err := h.RouteAdd(defaultRoute(link, anywhere4, gateway(subnet))); err != nil {
+	if err := h.RouteAdd(defaultRoute(link, anywhere4, gateway(subnet), eni.DeviceIndex)); err != nil {
 		return fmt.Errorf("adding the default route: %w", err)
 	}
 	return bootConfigure6(h, link, eni)
@@ -174,7 +202,7 @@ func bootConfigure6(h *netlink.Handle, link netlink.Link, eni vpc.InterfaceView)
 		if err := h.AddrAdd(link, netlinkAddr(host(a))); err != nil {
 			return fmt.Errorf("adding %s: %w", a, err)
 		}
-		if err := h.RouteAdd(defaultRoute(link, anywhere6, gateway6.Addr())); err != nil {
+		if err := h.RouteAdd(defaultRoute(link, anywhere6, gateway6.Addr(), eni.DeviceIndex)); err != nil {
 			return fmt.Errorf("adding the IPv6 default route: %w", err)
 		}
 		return nil
@@ -182,8 +210,10 @@ func bootConfigure6(h *netlink.Handle, link netlink.Link, eni vpc.InterfaceView)
 	return nil
 }
 
-func defaultRoute(link netlink.Link, dst netip.Prefix, via netip.Addr) *netlink.Route {
-	return &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(dst), Gw: via.AsSlice()}
+// defaultRoute is the way out over an ENI. Those of other ENIs than the primary
+// one come after its own.
+func defaultRoute(link netlink.Link, dst netip.Prefix, via netip.Addr, deviceIndex int) *netlink.Route {
+	return &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(dst), Gw: via.AsSlice(), Priority: 512 * deviceIndex}
 }
 
 func subnetOf(v vpc.View, eni vpc.InterfaceView) (vpc.SubnetView, error) {

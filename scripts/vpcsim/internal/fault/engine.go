@@ -106,7 +106,7 @@ func (e *Engine) Decide(node string, names ...string) Decision {
 	now := time.Now()
 	for _, c := range e.rules {
 		if c.matches(node, names, now) && c.fires(e.rng) {
-			d.Effect = d.merge(c.rule.Effect)
+			d.Effect = d.Merge(c.rule.Effect)
 			d.Rules = append(d.Rules, c.rule.ID)
 		}
 	}
@@ -133,8 +133,7 @@ func (c *counted) matches(node string, names []string, now time.Time) bool {
 	if r.Node != "" && !glob.Match(r.Node, node) {
 		return false
 	}
-	start := c.added.Add(time.Duration(r.Window.After))
-	if now.Before(start) || r.Window.For > 0 && !now.Before(start.Add(time.Duration(r.Window.For))) {
+	if !r.Window.has(now.Sub(c.added)) {
 		return false
 	}
 	return slices.ContainsFunc(names, func(n string) bool { return glob.Match(r.Action, n) })

@@ -81,13 +81,21 @@ func TestWindow(t *testing.T) {
 		if _, err := e.Add(rule); err != nil {
 			t.Fatal(err)
 		}
-		var got []bool
-		for range 5 {
-			got = append(got, e.Decide("", "CreateTags").Throttle)
+		again := Rule{Action: "*", Window: Window{For: second, Every: 3 * second}, Effect: Effect{Reset: true}}
+		if _, err := e.Add(again); err != nil {
+			t.Fatal(err)
+		}
+		var once, every []bool
+		for range 7 {
+			d := e.Decide("", "CreateTags")
+			once, every = append(once, d.Throttle), append(every, d.Reset)
 			time.Sleep(time.Second)
 		}
-		if diff := cmp.Diff([]bool{false, true, true, false, false}, got); diff != "" {
+		if diff := cmp.Diff([]bool{false, true, true, false, false, false, false}, once); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff([]bool{true, false, false, true, false, false, true}, every); diff != "" {
+			t.Errorf("again and again (-want +got)\n%s", diff)
 		}
 	})
 }
@@ -97,13 +105,13 @@ func TestEffectsMerge(t *testing.T) {
 	first, second := &Error{Code: "InternalError"}, &Error{Code: "Unavailable"}
 	ids, err := e.Add(
 		Rule{Action: "*", Effect: Effect{Latency: 1, Stale: 5, Error: first, Lost: true, HTML502: true, Truncate: true}},
-		Rule{ID: "mine", Action: "*", Effect: Effect{Latency: 2, Stale: 3, Error: second, IMDSLag: 4, DeviceDelay: 6, DeviceNever: true}},
+		Rule{ID: "mine", Action: "*", Effect: Effect{Latency: 2, Stale: 3, Error: second, IMDSLag: 4, DeviceDelay: 6, DeviceRename: true}},
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Decision{
-		Effect: Effect{Latency: 3, Stale: 5, Error: first, Lost: true, HTML502: true, Truncate: true, IMDSLag: 4, DeviceDelay: 6, DeviceNever: true},
+		Effect: Effect{Latency: 3, Stale: 5, Error: first, Lost: true, HTML502: true, Truncate: true, IMDSLag: 4, DeviceDelay: 6, DeviceRename: true},
 		Rules:  []string{"f1", "mine"},
 	}
 	if diff := cmp.Diff(want, e.Decide("n1", "AttachNetworkInterface")); diff != "" {
@@ -155,11 +163,20 @@ func TestParseRefuses(t *testing.T) {
 		{"latency", "{action: CreateTags, effect: {latency: 5}}", "5 is not a length of time"},
 		{"status", "{action: CreateTags, effect: {error: {status: 200}}}", "effect.error.status 200"},
 		{"empty error", "{action: CreateTags, effect: {error: {}}}", "set code"},
-		{"outage of EC2", "{action: CreateTags, effect: {imdsOutage: true}}", "effect.imdsOutage"},
+		{"hanging device", "{action: device, effect: {hang: true}}", "effect.hang"},
+		{"empty change", "{action: CreateTags, effect: {empty: true}}", "effect.empty"},
+		{"token of a path", "{action: IMDS, effect: {sameToken: true}}", "effect.sameToken"},
+		{"subnet without an attachment", "{action: DescribeSubnets, effect: {noAttachment: true}}", "effect.noAttachment or noTags"},
+		{"stale subnet", "{action: DescribeSubnets, effect: {stale: 1s}}", "effect.stale"},
+		{"slow tags", "{action: CreateTags, effect: {settle: 1s}}", "effect.settle"},
+		{"tags exhaust", "{action: CreateTags, effect: {exhaust: 1s}}", "effect.exhaust"},
+		{"never and renamed", "{action: device, effect: {deviceNever: true, deviceRename: true}}", "effect.deviceNever with another"},
+		{"window again without end", "{action: CreateTags, window: {every: 1m}, effect: {reset: true}}", "window.every 1m0s"},
+		{"window again too soon", "{action: CreateTags, window: {for: 1m, every: 1m}, effect: {reset: true}}", "window.every 1m0s"},
 		{"EC2 is not away", "{action: CreateTags, effect: {away: true}}", "effect.away"},
 		{"code alone", "{action: Kubernetes/list/services, effect: {error: {code: Gone}}}", "set status"},
-		{"device of a tag", "{action: CreateTags, effect: {deviceNever: true}}", "effect.deviceDelay or deviceNever"},
-		{"device without device", "{action: device, effect: {reset: true}}", "set deviceDelay or deviceNever"},
+		{"device of a tag", "{action: CreateTags, effect: {deviceNever: true}}", "effect.deviceDelay, deviceNever"},
+		{"device without device", "{action: device, effect: {reset: true}}", "set deviceDelay, deviceNever"},
 		{"second of a list", "- {action: CreateTags, effect: {reset: true}}\n- {action: Nope}", "fault rule 2"},
 		{"repeated field", "action: CreateTags\naction: DeleteTags", "already set"},
 	}
@@ -183,7 +200,7 @@ func TestParse(t *testing.T) {
 	}
 	ms := func(n int) span.Duration { return span.Duration(n) * span.Duration(time.Millisecond) }
 	want := []Rule{
-		{Action: "Describe*", Node: "n1", Every: 2, Window: Window{ms(1000), ms(60000)}, Effect: Effect{Latency: ms(250)}},
+		{Action: "Describe*", Node: "n1", Every: 2, Window: Window{After: ms(1000), For: ms(60000)}, Effect: Effect{Latency: ms(250)}},
 		{Action: "IMDS", Effect: Effect{IMDSLag: ms(5000)}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

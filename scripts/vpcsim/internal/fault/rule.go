@@ -7,11 +7,9 @@ package fault
 
 import (
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
-	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/awserr"
-	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/glob"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/span"
 )
 
@@ -55,57 +53,24 @@ type Rule struct {
 	Effect      Effect  `json:"effect"`
 }
 
-// Window is a stretch of time counted from the adding of the rule.
+// Window is a stretch of time counted from the adding of the rule, which can
+// come again.
 type Window struct {
 	After span.Duration `json:"after,omitzero"`
-	For   span.Duration `json:"for,omitzero"` // 0 is without end
+	For   span.Duration `json:"for,omitzero"`   // 0 is without end
+	Every span.Duration `json:"every,omitzero"` // from one beginning to the next; 0 is once
 }
 
-// Effect is what happens to a call. Several can be set: the latency comes
-// first, then what refuses the call, then the call itself, then what spoils
-// the answer.
-type Effect struct {
-	Latency  span.Duration `json:"latency,omitzero"`
-	Error    *Error        `json:"error,omitempty"`
-	Throttle bool          `json:"throttle,omitempty"` // as if the token bucket were empty
-	Reset    bool          `json:"reset,omitempty"`    // connection reset, nothing done
-	Lost     bool          `json:"lost,omitempty"`     // done, then connection reset
-	HTML502  bool          `json:"html502,omitempty"`  // a 502 page of a load balancer, nothing done
-	Truncate bool          `json:"truncate,omitempty"` // done, half of the answer arrives
-	// Stale: on a Describe call it answers as of that long ago (up to 15
-	// minutes); on a call that changes an ENI, Describe shows the change that
-	// much later.
-	Stale span.Duration `json:"stale,omitzero"`
-	// DeviceDelay and DeviceNever are about the guest's device, on "device" or
-	// AttachNetworkInterface.
-	DeviceDelay span.Duration `json:"deviceDelay,omitzero"`
-	DeviceNever bool          `json:"deviceNever,omitempty"`
-	// IMDSLag is as Stale, for the metadata service.
-	IMDSLag    span.Duration `json:"imdsLag,omitzero"`
-	IMDSOutage bool          `json:"imdsOutage,omitempty"` // no answer until the client gives up
-	// Away is that the Kubernetes API is: new requests are reset, running ones
-	// end.
-	Away bool `json:"away,omitempty"`
-}
-
-// Error is an injected answer. An empty message or status is filled from what
-// EC2 sends with the code.
-type Error struct {
-	Code    string `json:"code,omitempty"`
-	Message string `json:"message,omitempty"`
-	Status  int    `json:"status,omitempty"`
-}
-
-// AWS is the injected error as the EC2 server sends it.
-func (e *Error) AWS() *awserr.Error {
-	out := awserr.New(e.Code, "%s", e.Message)
-	if e.Message == "" {
-		out.Message = awserr.DefaultMessage(e.Code)
+// has says whether a moment so long after the adding of the rule is in it.
+func (w Window) has(age time.Duration) bool {
+	age -= time.Duration(w.After)
+	if age < 0 || w.For == 0 {
+		return age >= 0
 	}
-	if e.Status != 0 {
-		out.Status = e.Status
+	if w.Every > 0 {
+		age %= time.Duration(w.Every)
 	}
-	return out
+	return age < time.Duration(w.For)
 }
 
 // Validate refuses a rule that can never do what it says, naming the field.
@@ -122,69 +87,17 @@ func (r Rule) Validate() error {
 		return fmt.Errorf("nth %d and every %d are both set: set one of them", r.Nth, r.Every)
 	case !(r.Probability >= 0 && r.Probability <= 1):
 		return fmt.Errorf("probability %v: it lies between 0 (unset) and 1", r.Probability)
+	case r.Window.Every > 0 && (r.Window.For == 0 || r.Window.Every <= r.Window.For):
+		return fmt.Errorf("window.every %v with window.for %v: a window that comes again is over before: write a length for for, and a longer one for every", r.Window.Every, r.Window.For)
 	case r.Effect == Effect{}:
 		return fmt.Errorf("effect is empty: say what goes wrong, such as {latency: 2s} or {error: {code: InternalError}}")
 	}
-	if e := r.Effect.Error; e != nil {
-		if e.Status != 0 && (e.Status < 400 || e.Status > 599) {
-			return fmt.Errorf("effect.error.status %d: an error has an HTTP status from 400 to 599", e.Status)
-		}
-		if e.Code == "" && e.Status == 0 {
-			return fmt.Errorf("effect.error: set code (EC2) or status (IMDS)")
-		}
+	if err := r.Effect.check(); err != nil {
+		return err
 	}
 	return r.fits()
 }
 
-// fits refuses effects that the matched kind of call cannot have.
-func (r Rule) fits() error {
-	metadata := r.Action == ActionIMDS || strings.HasPrefix(r.Action, "/")
-	if r.Effect.IMDSOutage && !metadata {
-		return fmt.Errorf("effect.imdsOutage with action %q: it goes with %q or an IMDS path", r.Action, ActionIMDS)
-	}
-	device := r.Effect.DeviceDelay > 0 || r.Effect.DeviceNever
-	if device && r.Action != ActionDevice && !glob.Match(r.Action, "AttachNetworkInterface") {
-		return fmt.Errorf("effect.deviceDelay or deviceNever with action %q: they go with %q or AttachNetworkInterface", r.Action, ActionDevice)
-	}
-	if r.Effect.Away && !r.kubernetes() {
-		return fmt.Errorf("effect.away with action %q: it goes with %q or %s/VERB/RESOURCE", r.Action, ActionKubernetes, ActionKubernetes)
-	}
-	if e := r.Effect.Error; e != nil && e.Status == 0 && r.kubernetes() {
-		return fmt.Errorf("effect.error of action %q: set status, such as 410 or 500", r.Action)
-	}
-	if r.Action == ActionDevice && !device {
-		return fmt.Errorf("effect of action %q: set deviceDelay or deviceNever", ActionDevice)
-	}
-	return nil
-}
-
-func (r Rule) kubernetes() bool {
-	return r.Action == ActionKubernetes || strings.HasPrefix(r.Action, ActionKubernetes+"/")
-}
-
 func (r Rule) knownAction() bool {
-	if strings.HasPrefix(r.Action, "/") || r.Action == ActionIMDS || r.Action == ActionDevice || r.kubernetes() {
-		return true
-	}
-	return slices.ContainsFunc(Actions(), func(a string) bool { return glob.Match(r.Action, a) })
-}
-
-// merge adds the effects of another rule that fired on the same call.
-func (e Effect) merge(o Effect) Effect {
-	e.Latency += o.Latency
-	e.Stale = max(e.Stale, o.Stale)
-	e.DeviceDelay = max(e.DeviceDelay, o.DeviceDelay)
-	e.IMDSLag = max(e.IMDSLag, o.IMDSLag)
-	if e.Error == nil {
-		e.Error = o.Error
-	}
-	e.Throttle = e.Throttle || o.Throttle
-	e.Reset = e.Reset || o.Reset
-	e.Lost = e.Lost || o.Lost
-	e.HTML502 = e.HTML502 || o.HTML502
-	e.Truncate = e.Truncate || o.Truncate
-	e.DeviceNever = e.DeviceNever || o.DeviceNever
-	e.IMDSOutage = e.IMDSOutage || o.IMDSOutage
-	e.Away = e.Away || o.Away
-	return e
+	return r.metadata() || r.Action == ActionDevice || r.kubernetes() || r.names(Actions())
 }

@@ -381,7 +381,7 @@ func TestFaults(t *testing.T) {
 // TestNoAnswer holds the faults that leave a client without a whole answer.
 func TestNoAnswer(t *testing.T) {
 	for name, effect := range map[string]control.Effect{
-		"outage": {IMDSOutage: true}, "reset": {Reset: true}, "lost": {Lost: true}, "truncated": {Truncate: true},
+		"hang": {Hang: true}, "reset": {Reset: true}, "lost": {Lost: true}, "truncated": {Truncate: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

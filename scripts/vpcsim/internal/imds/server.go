@@ -29,8 +29,8 @@ const (
 	tokenHeader = "X-Aws-Ec2-Metadata-Token"
 	ttlHeader   = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 	tokenPath   = "/latest/api/token"
-	// outageLimit ends requests that an outage leaves without an answer.
-	outageLimit = time.Minute
+	// hangLimit ends requests that a fault leaves without an answer.
+	hangLimit = time.Minute
 )
 
 // Server is the metadata service of all nodes.
@@ -99,8 +99,8 @@ func (s *Server) faulty(r *http.Request, node, clean string, e fault.Effect) ans
 		return answer{abort: true}
 	}
 	switch {
-	case e.IMDSOutage:
-		_ = span.Sleep(r.Context(), outageLimit) // either way there is no answer
+	case e.Hang:
+		_ = span.Sleep(r.Context(), hangLimit) // either way there is no answer
 		return answer{abort: true}
 	case e.Reset:
 		return answer{abort: true}
@@ -114,6 +114,9 @@ func (s *Server) faulty(r *http.Request, node, clean string, e fault.Effect) ans
 		return refused(e.Error.AWS().Status)
 	}
 	out := s.answer(r, node, clean, time.Duration(e.IMDSLag))
+	if e.Empty && out.status == http.StatusOK && out.ttl == 0 {
+		out.text = ""
+	}
 	out.abort = e.Lost
 	return out
 }

@@ -19,6 +19,7 @@ func (m *Model) AssignPrivateIPAddresses(c Call, id string, ask Ask, reassign bo
 	if err != nil {
 		return nil, nil, err
 	}
+	m.exhaust(s, c)
 	moved := Ask{}
 	if reassign {
 		moved.Addresses, ask.Addresses = m.movable(r, ask.Addresses)

@@ -36,7 +36,7 @@ func (m *Model) AttachNetworkInterface(c Call, in AttachInput) (Attachment, erro
 	r.Attachment, r.Status = a, StatusInUse
 	out := *a
 	m.commit(r, c)
-	m.after(m.topo.Delays.Attach.Draw(m.rng), func() { m.plugged(r, a.ID, c) })
+	m.after(m.topo.Delays.Attach.Draw(m.rng)+c.Settle, func() { m.plugged(r, a.ID, c) })
 	return out, nil
 }
 
@@ -85,15 +85,26 @@ func (m *Model) plugged(r *record, attachment string, c Call) {
 	}
 	r.Attachment.Status = Attached
 	m.commit(r, c)
-	if c.DeviceNever {
+	if c.Device.Never {
 		return
 	}
-	m.after(m.topo.Delays.DeviceAppear.Draw(m.rng)+c.DeviceDelay, func() {
-		if r.holds(attachment, Attached) {
-			r.devicePresent = true
-			m.notify()
-		}
-	})
+	m.after(m.topo.Delays.DeviceAppear.Draw(m.rng)+c.Device.Delay, func() { m.appear(r, attachment, c.Device) })
+}
+
+// appear lets the guest see the device.
+func (m *Model) appear(r *record, attachment string, d DeviceFault) {
+	if !r.holds(attachment, Attached) {
+		return
+	}
+	r.devicePresent, r.guest = true, d.Guest
+	m.notify()
+	if d.Gone > 0 {
+		m.after(d.Gone, func() {
+			if r.holds(attachment, Attached) {
+				m.unplug(r, Call{})
+			}
+		})
+	}
 }
 
 func (r *record) holds(attachment string, s AttachmentStatus) bool {
@@ -119,15 +130,21 @@ func (m *Model) DetachNetworkInterface(c Call, attachment string, force bool) er
 	if i, err := m.instance(a.InstanceID); err == nil && force {
 		i.ghosts = append(i.ghosts, r.ENI.clone())
 	}
-	a.Status, r.devicePresent = Detaching, false
+	m.unplug(r, c)
+	return nil
+}
+
+// unplug is the step attached -> detaching; the end of the attachment follows.
+func (m *Model) unplug(r *record, c Call) {
+	attachment := r.Attachment.ID
+	r.Attachment.Status, r.devicePresent = Detaching, false
 	m.commit(r, c)
-	m.after(m.topo.Delays.Detach.Draw(m.rng), func() {
+	m.after(m.topo.Delays.Detach.Draw(m.rng)+c.Settle, func() {
 		if r.holds(attachment, Detaching) {
 			r.Attachment, r.Status = nil, StatusAvailable
 			m.commit(r, c)
 		}
 	})
-	return nil
 }
 
 func (m *Model) holder(attachment string) *record {

@@ -38,6 +38,7 @@ func (m *Model) CreateNetworkInterface(c Call, in CreateInput) (ENI, error) {
 	if err != nil {
 		return ENI{}, err
 	}
+	m.exhaust(s, c)
 	if r.Primary, err = m.takePrimary(s, in.Primary); err != nil {
 		return ENI{}, err
 	}
@@ -55,7 +56,7 @@ func (m *Model) CreateNetworkInterface(c Call, in CreateInput) (ENI, error) {
 	m.commit(r, c)
 	out := r.ENI.clone()
 	if r.Status == StatusPending {
-		m.after(m.topo.Delays.Pending.Draw(m.rng), func() { m.settle(r, c) })
+		m.after(m.topo.Delays.Pending.Draw(m.rng)+c.Settle, func() { m.settle(r, c) })
 	}
 	if in.ClientToken != "" {
 		m.tokens[in.ClientToken] = idempotent{fingerprint(in), out}

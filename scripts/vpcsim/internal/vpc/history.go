@@ -13,6 +13,7 @@ const keepHistory = 15 * time.Minute
 type record struct {
 	ENI
 	devicePresent bool
+	guest         Guest // of the device that is present
 	deleted       bool
 	history       []revision // oldest first; the times never decrease
 }

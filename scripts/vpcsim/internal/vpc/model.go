@@ -50,11 +50,26 @@ type Model struct {
 
 // Call says who makes a change, and what a fault rule does to its effects.
 type Call struct {
-	Caller      string        // access key
-	Stale       time.Duration // Describe shows the change that much later
-	IMDSLag     time.Duration // the metadata service does
-	DeviceDelay time.Duration // a device that this call attaches appears that much later
-	DeviceNever bool          // or not at all
+	Caller  string        // access key
+	Stale   time.Duration // Describe shows the change that much later
+	IMDSLag time.Duration // the metadata service does
+	Settle  time.Duration // an ENI is pending, an attachment attaching or detaching that much longer
+	Exhaust time.Duration // if not 0, others take all of the subnet before, for so long
+	Device  DeviceFault   // what becomes of a device that this call attaches
+}
+
+// DeviceFault is what goes wrong with the device of an ENI in its guest.
+type DeviceFault struct {
+	Delay time.Duration // it appears that much later
+	Never bool          // or not at all
+	Gone  time.Duration // if not 0, an operator detaches the ENI so long after it has appeared
+	Guest Guest
+}
+
+// Guest is what the operating system does to a device that has appeared.
+type Guest struct {
+	Rename bool // to ens5 and so on, by the device index
+	DHCP   bool // configures it, as it does the primary ENI's
 }
 
 // New builds the VPC that a valid topology describes, its nodes running with

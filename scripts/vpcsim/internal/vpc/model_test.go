@@ -199,9 +199,9 @@ func TestFaultyVisibility(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		attach(t, m, Call{IMDSLag: 2 * time.Minute, DeviceDelay: 3 * time.Minute}, e.ID, "n1", 1)
+		attach(t, m, Call{IMDSLag: 2 * time.Minute, Device: DeviceFault{Delay: 3 * time.Minute}}, e.ID, "n1", 1)
 		other := create(t, m, "a", Ask{})
-		attach(t, m, Call{DeviceNever: true}, other.ID, "n1", 2)
+		attach(t, m, Call{Device: DeviceFault{Never: true}}, other.ID, "n1", 2)
 		var got []string
 		for range 4 {
 			time.Sleep(time.Minute)

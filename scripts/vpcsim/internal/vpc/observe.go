@@ -76,7 +76,7 @@ func (m *Model) View() View {
 		v.Interfaces = append(v.Interfaces, InterfaceView{
 			ID: e.ID, MAC: e.MAC, Node: e.Attachment.Node, Subnet: e.SubnetID,
 			DeviceIndex: e.Attachment.DeviceIndex, NetworkCard: e.Attachment.NetworkCard,
-			SourceDestCheck: e.SourceDestCheck, DevicePresent: m.enis[e.ID].devicePresent,
+			SourceDestCheck: e.SourceDestCheck, DevicePresent: m.enis[e.ID].devicePresent, Guest: m.enis[e.ID].guest,
 			Addresses: e.Addresses(), Prefixes: e.AllPrefixes(), Public: e.Public,
 		})
 	}

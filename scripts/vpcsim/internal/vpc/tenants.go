@@ -81,6 +81,13 @@ func (s *subnet) vacate(taking int) {
 	})
 }
 
+// exhaust is what happens just before a call that a fault makes come too late.
+func (m *Model) exhaust(s *subnet, c Call) {
+	if c.Exhaust > 0 {
+		m.hold(s, s.v4.takePacked(s.v4.free()), c.Exhaust)
+	}
+}
+
 // Fragment lets others take one address of every free /28 of a subnet, so that
 // no prefix can be had though addresses are free. It returns how many are free
 // after it.

@@ -64,6 +64,7 @@ type InterfaceView struct {
 	// DevicePresent: the guest sees the device. It turns true some time after
 	// the attachment (the device delay, or a fault) and false on detach.
 	DevicePresent bool
+	Guest         Guest          // what the operating system does to the device
 	Addresses     []netip.Addr   // the primary IPv4 address first, then secondary ones, then IPv6
 	Prefixes      []netip.Prefix // delegated /28 and /80
 	// Public maps a private address of this ENI to the public address that
