@@ -62,20 +62,6 @@ type SNAT struct {
 	Random Random
 }
 
-// Pool says how many ENIs and addresses the node may hold, and for how long.
-type Pool struct {
-	// CoolDown is how long a released address rests before it is handed out again.
-	CoolDown time.Duration
-	// MaxENIs is the operator's limit, primary ENI included; 0 means only
-	// that of the instance type.
-	MaxENIs int
-	// ManageUntagged is whether ENIs that others attached, without our tag,
-	// may serve pods.
-	ManageUntagged bool
-	// AssignWait is how long a request waits for an address before it fails.
-	AssignWait time.Duration
-}
-
 // EC2 says how the EC2 API is reached and what our ENIs are tagged with.
 type EC2 struct {
 	// Endpoint is the URL of the API; empty means that of the region.

@@ -24,7 +24,7 @@ func defaults() Config {
 	return Config{
 		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
 		SNAT:    SNAT{Random: RandomPRNG},
-		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second},
+		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second},
 		Daemon:  Daemon{LogLevel: LogInfo, MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
 		Proxy: Proxy{Mode: ProxyIPTables, Window: 20 * time.Millisecond, Pods: LocalPods{Ours: true}, MasqueradeBit: 14,
@@ -69,15 +69,12 @@ func TestChartOfAWSNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults()
+	want.Pool.WarmENIs, want.Pool.WarmPrefixes = 1, 1
 	want.EC2.ClusterName, want.EC2.Tags, want.Daemon.LogLevel = "prod-1", map[string]string{}, LogDebug
 	if d := diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	wantWarnings := []string{
-		`WARM_ENI_TARGET="1" has no effect in this version`,
-		`WARM_PREFIX_TARGET="1" has no effect in this version`,
-	}
-	if d := cmp.Diff(wantWarnings, warnings); d != "" {
+	if d := cmp.Diff([]string(nil), warnings); d != "" {
 		t.Errorf("warnings (-want +got):\n%s", d)
 	}
 }
@@ -87,6 +84,12 @@ func TestLoadGood(t *testing.T) {
 		variable, value string
 		want            func(*Config)
 	}{
+		{"ENABLE_PREFIX_DELEGATION", "true", func(c *Config) { c.Pool.Prefixes = true }},
+		{"WARM_IP_TARGET", "5", func(c *Config) { c.Pool.WarmAddresses = 5 }},
+		{"MINIMUM_IP_TARGET", "10", func(c *Config) { c.Pool.MinimumAddresses = 10 }},
+		{"WARM_PREFIX_TARGET", "0", func(c *Config) { c.Pool.WarmPrefixes = 0 }},
+		{"WARM_ENI_TARGET", "0", func(c *Config) { c.Pool.WarmENIs = 0 }},
+		{"CAUSEWAY_RELEASE_AFTER", "0s", func(c *Config) { c.Pool.ReleaseAfter = 0 }},
 		{"AWS_VPC_ENI_MTU", "576", func(c *Config) { c.Network.MTU, c.Network.PodMTU = 576, 576 }},
 		{"AWS_VPC_ENI_MTU", "1500", func(c *Config) { c.Network.MTU, c.Network.PodMTU = 1500, 1500 }},
 		{"POD_MTU", "8900", func(c *Config) { c.Network.PodMTU = 8900 }},
@@ -190,14 +193,16 @@ func bad() map[string][]string {
 		"CAUSEWAY_CONNTRACK_MAX_PER_CORE": {"-1", "many"}, "CAUSEWAY_CONNTRACK_MIN": {"-1"},
 		"CAUSEWAY_CONNTRACK_TCP_ESTABLISHED": {"86400", "-1s"}, "CAUSEWAY_CONNTRACK_TCP_CLOSE_WAIT": {"x"},
 		"CAUSEWAY_CONNTRACK_UDP": {"241h"}, "CAUSEWAY_CONNTRACK_UDP_STREAM": {"1d"},
+		"WARM_IP_TARGET": {"-1", "x"}, "MINIMUM_IP_TARGET": {"-1"}, "WARM_PREFIX_TARGET": {"-1", "1.5"}, "WARM_ENI_TARGET": {"-1", "32769"},
+		"CAUSEWAY_RELEASE_AFTER":        {"25h", "60"},
 		"ENABLE_IPv4":                   {"false", "0"},
 		"NETWORK_POLICY_ENFORCING_MODE": {"strict", "true"},
 	}
-	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS",
+	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "ENABLE_PREFIX_DELEGATION",
 		"CAUSEWAY_MASQUERADE_ALL", "CAUSEWAY_LOCALHOST_NODE_PORTS", "CAUSEWAY_CONNTRACK_TCP_LIBERAL"} {
 		vars[v] = []string{"yes", "2", "on", " true"}
 	}
-	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
+	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
 		"ENABLE_POD_ENI", "ENABLE_MULTI_NIC", "ENABLE_IMDS_ONLY_MODE", "DISABLE_NETWORK_RESOURCE_PROVISIONING",
 		"DISABLE_POD_V6", "DISABLE_INTROSPECTION", "ANNOTATE_POD_IP", "ENABLE_BANDWIDTH_PLUGIN"} {
 		vars[v] = []string{"true", "1", "yes"}
@@ -266,7 +271,7 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, variable := range []string{"WARM_ENI_TARGET", "WARM_IP_TARGET", "MINIMUM_IP_TARGET", "WARM_PREFIX_TARGET", "AWS_EXTERNAL_SERVICE_CIDRS",
+	for _, variable := range []string{"AWS_EXTERNAL_SERVICE_CIDRS",
 		"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "DISABLE_LEAKED_ENI_CLEANUP", "INTROSPECTION_BIND_ADDRESS",
 		"AWS_VPC_K8S_CNI_LOG_FILE", "AWS_VPC_K8S_CNI_BACKING_STORE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))

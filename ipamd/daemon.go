@@ -110,10 +110,8 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 		return err
 	}
 	rounds := &rounds{daemon: d, natWritten: make(chan struct{})}
-	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Pool: pool.Settings{
-		Limits: limits, MaxENIs: d.config.Pool.MaxENIs, CoolDown: d.config.Pool.CoolDown, Headroom: headroom,
-		ManageUntagged: d.config.Pool.ManageUntagged, InstanceID: identity.InstanceID,
-	}}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
+	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress,
+		Pool: poolSettings(d.config.Pool, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
 	if err != nil {
 		return err
 	}
@@ -137,6 +135,23 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	rounds.make(book, path, vpc, nat)
 	rounds.start(ctx, tasks)
 	return nil
+}
+
+// poolSettings are what the pool plans by. A type that takes no prefixes gets
+// single addresses, as with aws-node.
+func poolSettings(c config.Pool, limits pool.Limits, identity ec2.Identity, log *slog.Logger) pool.Settings {
+	target := func(n int) pool.Target { return pool.Target{Number: n, Set: n != config.Unset} }
+	if c.Prefixes && !limits.Prefixes {
+		log.Warn("ENABLE_PREFIX_DELEGATION has no effect: the instance type takes no prefixes", "type", identity.InstanceType)
+	}
+	return pool.Settings{
+		Limits: limits, MaxENIs: c.MaxENIs, CoolDown: c.CoolDown, Headroom: headroom, Prefixes: c.Prefixes && limits.Prefixes,
+		Targets: pool.Targets{
+			WarmAddresses: c.WarmAddresses, MinimumAddresses: c.MinimumAddresses,
+			WarmPrefixes: target(c.WarmPrefixes), WarmENIs: target(c.WarmENIs),
+		},
+		ReleaseAfter: c.ReleaseAfter, ManageUntagged: c.ManageUntagged, InstanceID: identity.InstanceID,
+	}
 }
 
 func (d *daemon) ready() error {

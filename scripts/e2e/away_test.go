@@ -100,7 +100,7 @@ func TestStop(t *testing.T) {
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
 	s := raise(t, small)
-	d, err := s.lab.Node("n1").StartIpamd("AWS_VPC_ENI_MTU=12", "ENABLE_PREFIX_DELEGATION=true")
+	d, err := s.lab.Node("n1").StartIpamd("AWS_VPC_ENI_MTU=12", "ENABLE_POD_ENI=true")
 	s.must(err)
 	s.within(10*time.Second, func() error {
 		if !d.Ended() {
@@ -111,7 +111,7 @@ func TestBadSettings(t *testing.T) {
 	if err := d.Wait(s.ctx); err == nil {
 		t.Error("ipamd ended as if all were well")
 	}
-	for _, words := range [][]string{{"AWS_VPC_ENI_MTU", `"12"`, "576..9001 bytes"}, {"ENABLE_PREFIX_DELEGATION", `"true"`, "only false"}} {
+	for _, words := range [][]string{{"AWS_VPC_ENI_MTU", `"12"`, "576..9001 bytes"}, {"ENABLE_POD_ENI", `"true"`, "only false"}} {
 		if !containsLine(d.Tail(), words) {
 			t.Errorf("no line with %q in:\n%s", words, d.Tail())
 		}
