@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -336,7 +337,39 @@ func (w writer) event(kind watch.EventType, o runtime.Object) {
 	w.http.(http.Flusher).Flush()
 }
 
-// write refuses: nothing is written yet.
-func (a *api) write(out writer, _ *http.Request) {
-	out.refuse(http.StatusMethodNotAllowed, metav1.StatusReasonMethodNotAllowed)
+// write takes events, new ones and merge patches of those that there are.
+func (a *api) write(out writer, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	words := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/")
+	if len(words) < 2 || words[1] != "events" {
+		a.t.Errorf("%s %s: want events in a namespace", r.Method, r.URL.Path)
+		return
+	}
+	if a.forbidden == "events" {
+		out.refuse(http.StatusForbidden, metav1.StatusReasonForbidden)
+		return
+	}
+	event := &corev1.Event{}
+	if r.Method == http.MethodPatch {
+		known := a.objects["events"][words[0]+"/"+words[2]]
+		if known == nil {
+			out.refuse(http.StatusNotFound, metav1.StatusReasonNotFound)
+			return
+		}
+		event = known.DeepCopyObject().(*corev1.Event)
+	}
+	want := map[string]string{http.MethodPost: "application/json", http.MethodPatch: "application/merge-patch+json"}[r.Method]
+	err := json.NewDecoder(r.Body).Decode(event) // over what there is, as a merge does it
+	if about := event.InvolvedObject.Namespace; err != nil || r.Header.Get("Content-Type") != want || event.Namespace != words[0] ||
+		event.Name == "" || about != event.Namespace && (about != "" || event.Namespace != metav1.NamespaceDefault) {
+		a.t.Errorf("%s %s: an invalid event (%v): %+v", r.Method, r.Header.Get("Content-Type"), err, event)
+		out.refuse(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+		return
+	}
+	if a.objects["events"] == nil {
+		a.objects["events"] = map[string]object{}
+	}
+	a.objects["events"][event.Namespace+"/"+event.Name] = event
+	out.object(event)
 }

@@ -20,6 +20,7 @@ import (
 type Client struct {
 	settings Settings
 	outage   *outage
+	events   *journal
 	grace    time.Duration // how long services wait for the Node
 	absence  time.Duration // how long a resource that is not there is left alone
 
@@ -40,7 +41,7 @@ func New(s Settings) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{settings: s, outage: newOutage(config.Host, s.Log), grace: nodeGrace, absence: absentPause}
+	c := &Client{settings: s, outage: newOutage(config.Host, s.Log), events: newJournal(), grace: nodeGrace, absence: absentPause}
 	// One HTTP client, so that all watches share a connection.
 	shared, err := rest.HTTPClientFor(config)
 	if err != nil {
