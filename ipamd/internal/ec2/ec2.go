@@ -2,8 +2,9 @@
 // service: it describes this node's network interfaces as pool.ENI, carries
 // out pool.Actions one call each, and gives every failure its pool.Class.
 //
-// It decides nothing: what to create, assign or delete is the pool's plan, and
-// when to try again is the loop's. Two things it sees to itself. A call that
+// It decides nothing: what to create, assign or delete is the pool's plan, when
+// to try again is the loop's, and each attempt waits until the budget has a
+// token for it. Two things it sees to itself. A call that
 // would act twice when sent twice (AssignPrivateIpAddresses,
 // AttachNetworkInterface) is sent once. And a mutating call whose answer did
 // not arrive is reported as pool.Ambiguous, never as failed, unless nothing of
@@ -31,6 +32,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go/logging"
 
+	"github.com/causeway-cni/causeway/ipamd/internal/budget"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
 
@@ -50,6 +52,7 @@ type Settings struct {
 	ClusterName string            // tagged on ENIs if set
 	ExtraTags   map[string]string // put on ENIs that are created, besides our own
 	Recorder    Recorder          // told of every attempt; may be nil
+	Budget      *budget.Budget    // of calls; nil is one for a node among a fleet
 	Log         *slog.Logger
 }
 
@@ -68,6 +71,7 @@ type Cloud struct {
 	identity Identity
 	api      *ec2.Client
 	metadata *imds.Client
+	gate     *gate
 
 	mu       sync.Mutex
 	subnets  map[pool.SubnetID]netip.Prefix // a subnet's block never changes
@@ -88,6 +92,7 @@ func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
+	gate := newGate(s.Budget)
 	api := ec2.NewFromConfig(cfg, func(o *ec2.Options) {
 		if s.Endpoint != "" {
 			o.BaseEndpoint = aws.String(s.Endpoint)
@@ -98,9 +103,10 @@ func New(ctx context.Context, s Settings, id Identity) (*Cloud, error) {
 		if s.Recorder != nil {
 			o.APIOptions = append(o.APIOptions, record(s.Recorder))
 		}
+		o.APIOptions = append(o.APIOptions, gate.attempts)
 	})
 	return &Cloud{
-		settings: s, identity: id, api: api, metadata: metadata(cfg),
+		settings: s, identity: id, api: api, metadata: metadata(cfg), gate: gate,
 		subnets: map[pool.SubnetID]netip.Prefix{},
 	}, nil
 }

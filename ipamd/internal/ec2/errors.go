@@ -24,6 +24,7 @@ var classes = map[string]pool.Class{
 	"BandwidthLimitExceeded":      pool.Throttled,
 	"SlowDown":                    pool.Throttled,
 	"EC2ThrottledException":       pool.Throttled,
+	codeBudget:                    pool.Throttled,
 	"UnauthorizedOperation":       pool.Unauthorized,
 	"AuthFailure":                 pool.Unauthorized,
 	"AccessDenied":                pool.Unauthorized,

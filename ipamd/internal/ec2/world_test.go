@@ -3,6 +3,7 @@ package ec2
 import (
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/causeway-cni/causeway/ipamd/internal/budget"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/sim"
@@ -91,6 +93,8 @@ func start(t *testing.T, topology string, change ...func(*Settings)) *world {
 		Endpoint: w.sim.EC2URL(), HTTPTimeout: 5 * time.Second, ClusterName: "story",
 		ExtraTags: map[string]string{"team": "net", pool.TagInstance: "i-other"},
 		Recorder:  w.calls,
+		// Of an account that serves so much that no pause lasts.
+		Budget: newBudget(budget.Limit{Size: 1e6, Refill: 1e6}),
 	}
 	for _, f := range change {
 		f(&s)
@@ -99,6 +103,11 @@ func start(t *testing.T, topology string, change ...func(*Settings)) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+func newBudget(of budget.Limit) *budget.Budget {
+	account := func(budget.Class) budget.Limit { return of }
+	return budget.New(budget.Settings{Account: account}, rand.New(rand.NewPCG(1, 2)))
 }
 
 // fault puts rules in YAML in force.
