@@ -74,6 +74,31 @@ func TestENI(t *testing.T) {
 	}
 }
 
+// TestDeviceBehindTheBack lets the guest rename and configure a new device, and
+// an operator detach it.
+func TestDeviceBehindTheBack(t *testing.T) {
+	s := raise(t, "dev", "")
+	s.must("fault", "add", "{node: n1, action: device, effect: {deviceRename: true, deviceDHCP: true, deviceGone: 2s}}")
+	api := s.ec2From("n1")
+	n1 := s.status().Nodes[0]
+	created, err := api.CreateNetworkInterface(t.Context(), &ec2.CreateNetworkInterfaceInput{SubnetId: aws.String(subnetID(s, n1.Subnet))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = api.AttachNetworkInterface(t.Context(), &ec2.AttachNetworkInterfaceInput{
+		DeviceIndex: aws.Int32(1), InstanceId: aws.String(n1.InstanceID), NetworkInterfaceId: created.NetworkInterface.NetworkInterfaceId,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured := *created.NetworkInterface.PrivateIpAddress + "/24"
+	s.eventually("the device appears as ens6 with its address", func() bool {
+		addresses := s.shell("n1", "ip -o -4 addr")
+		return strings.Contains(addresses, "ens6 ") && strings.Contains(addresses, configured)
+	})
+	s.eventually("an operator takes it away", func() bool { return !strings.Contains(s.shell("n1", "ip -o link"), "ens6") })
+}
+
 func subnetID(s *sim, name string) string {
 	for _, n := range s.status().Subnets {
 		if n.Name == name {

@@ -3,16 +3,13 @@ package ec2api_test
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
@@ -72,16 +69,6 @@ func TestSDKRetries(t *testing.T) {
 	}
 }
 
-func TestHTML502(t *testing.T) {
-	w := start(t, "profile: none")
-	w.fault(control.Rule{Action: "CreateNetworkInterface", Effect: control.Effect{HTML502: true}})
-	_, err := w.ec2.CreateNetworkInterface(w.ctx, &ec2.CreateNetworkInterfaceInput{SubnetId: aws.String(w.subnet("a"))})
-	var api smithy.APIError
-	if !errors.As(err, &api) || api.ErrorCode() != "UnknownError" {
-		t.Errorf("a page of HTML is %v, want UnknownError", err)
-	}
-}
-
 // enis counts the interfaces that exist.
 func (w *world) enis() int {
 	w.Helper()
@@ -91,33 +78,6 @@ func (w *world) enis() int {
 		n += len(node.Interfaces)
 	}
 	return n
-}
-
-func TestResetAndLost(t *testing.T) {
-	tests := []struct {
-		name   string
-		effect control.Effect
-		made   int
-		err    error
-	}{
-		{"reset before", control.Effect{Reset: true}, 0, syscall.ECONNRESET},
-		{"lost after", control.Effect{Lost: true}, 1, syscall.ECONNRESET},
-		{"truncated", control.Effect{Truncate: true}, 1, io.ErrUnexpectedEOF},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			w := start(t, "profile: none")
-			before := w.enis()
-			w.fault(control.Rule{Action: "CreateNetworkInterface", Effect: tt.effect})
-			_, err := w.ec2.CreateNetworkInterface(w.ctx, &ec2.CreateNetworkInterfaceInput{SubnetId: aws.String(w.subnet("a"))})
-			if err == nil || !strings.Contains(err.Error(), tt.err.Error()) {
-				t.Errorf("error %v, want %v", err, tt.err)
-			}
-			if made := w.enis() - before; made != tt.made {
-				t.Errorf("%d ENIs made, want %d", made, tt.made)
-			}
-		})
-	}
 }
 
 // TestLostAnswers holds what the SDK's own retry makes of answers that were
@@ -159,48 +119,6 @@ func TestLatencyAndHang(t *testing.T) {
 		defer cancel()
 		if _, err := w.ec2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a hanging call ended with %v", err)
-		}
-	})
-}
-
-func TestStale(t *testing.T) {
-	inBubble(t, "profile: none", func(w *world) {
-		time.Sleep(time.Minute)
-		eni := w.create()
-		w.fault(control.Rule{Action: "DescribeNetworkInterfaces", Times: 1, Effect: control.Effect{Stale: seconds(30)}})
-		_, err := w.ec2.DescribeNetworkInterfaces(w.ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{*eni.NetworkInterfaceId}})
-		w.refused(err, "InvalidNetworkInterfaceID.NotFound", 400, "The networkInterface ID '"+*eni.NetworkInterfaceId+"' does not exist")
-		w.fault(control.Rule{Action: "AttachNetworkInterface", Effect: control.Effect{Stale: seconds(30)}})
-		w.attach(eni, 1)
-		if got := w.see(eni.NetworkInterfaceId); got.Status != "available" || got.Attachment != nil {
-			t.Errorf("right after a stale attach: %s %v", got.Status, got.Attachment)
-		}
-		time.Sleep(30 * time.Second)
-		if got := w.see(eni.NetworkInterfaceId); got.Status != "in-use" || got.Attachment == nil {
-			t.Errorf("thirty seconds later: %s %v", got.Status, got.Attachment)
-		}
-	})
-}
-
-func TestDeviceFaults(t *testing.T) {
-	inBubble(t, "profile: none", func(w *world) {
-		w.fault(control.Rule{Node: "n1", Action: "device", Nth: 1, Effect: control.Effect{DeviceDelay: seconds(150)}})
-		w.fault(control.Rule{Action: "AttachNetworkInterface", Nth: 2, Effect: control.Effect{DeviceNever: true}})
-		w.attach(w.create(), 1)
-		w.attach(w.create(), 2)
-		present := func() []bool {
-			var out []bool
-			for _, e := range must(w.sim.Control().Status(w.ctx))(w).Nodes[0].Interfaces {
-				out = append(out, e.DevicePresent)
-			}
-			return out
-		}
-		if diff := cmp.Diff([]bool{true, false, false}, present()); diff != "" {
-			t.Errorf("at first (-want +got)\n%s", diff)
-		}
-		time.Sleep(150 * time.Second)
-		if diff := cmp.Diff([]bool{true, true, false}, present()); diff != "" {
-			t.Errorf("after 150 s (-want +got)\n%s", diff)
 		}
 	})
 }
