@@ -157,7 +157,7 @@ func TestDiscovery(t *testing.T) {
 	if status, _ := a.do("GET", "/readyz", "", ""); status != 200 {
 		t.Errorf("readyz: %d", status)
 	}
-	if g := a.must("GET", "/apis", ""); len(maps(g, "groups")) != 3 {
+	if g := a.must("GET", "/apis", ""); len(maps(g, "groups")) != 4 {
 		t.Errorf("groups %v", g)
 	}
 	list := a.must("GET", "/apis/discovery.k8s.io/v1", "")

@@ -21,6 +21,7 @@ var resources = []resource{
 	{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true},
 	{"events.k8s.io", "v1", "events", "Event", true},
 	{"networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false},
+	{"crd.k8s.amazonaws.com", "v1alpha1", "eniconfigs", "ENIConfig", false}, // defined by CNIs for EKS
 }
 
 // String is the name as in "endpointslices.discovery.k8s.io".

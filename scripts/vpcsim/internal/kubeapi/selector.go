@@ -32,21 +32,33 @@ func selectionOf(r request) (selection, error) {
 	return out, nil
 }
 
-// fields are what field selectors of a resource can name.
+// fields are what field selectors can name beside name and namespace, by
+// resource; kinds defined later have none.
+var fields = map[string][]string{
+	"services": {"spec.clusterIP", "spec.type"},
+	"pods":     {"spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP"},
+	"events": {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+		"involvedObject.apiVersion", "reason", "type", "source"},
+}
+
 func (r resource) fields() []string {
-	out := []string{"metadata.name", "metadata.namespace"}
-	if r.Kind == "Service" {
-		out = append(out, "spec.clusterIP", "spec.type")
-	}
-	return out
+	return append([]string{"metadata.name", "metadata.namespace"}, fields[r.String()]...)
 }
 
 // fieldsOf are an object's values of them.
 func fieldsOf(o *object, content map[string]any) map[string]string {
 	out := map[string]string{"metadata.name": o.name, "metadata.namespace": o.namespace}
-	if o.resource.Kind == "Service" {
-		spec := child(content, "spec")
-		out["spec.clusterIP"], out["spec.type"] = text(spec, "clusterIP"), text(spec, "type")
+	for _, field := range fields[o.resource.String()] {
+		in, last := content, field
+		for first, rest, more := strings.Cut(last, "."); more; first, rest, more = strings.Cut(last, ".") {
+			in, _ = in[first].(map[string]any)
+			last = rest
+		}
+		out[field] = text(in, last)
+	}
+	if o.resource.Kind == "Event" && o.resource.Group == "" {
+		source, _ := content["source"].(map[string]any)
+		out["source"] = text(source, "component")
 	}
 	return out
 }

@@ -48,6 +48,8 @@ func (c *claims) complete(o *object, content, old map[string]any) error {
 			preset(p, "name", "")
 			preset(p, "protocol", "TCP")
 		}
+	case "Pod":
+		preset(child(content, "status"), "phase", "Pending")
 	}
 	return nil
 }
