@@ -30,7 +30,7 @@ type Settings struct {
 	Headroom       int           // free addresses to hold beyond what is asked for, if no target is set
 	Targets        Targets
 	Prefixes       bool          // ask for delegated prefixes, on subnets that have some
-	ReleaseAfter   time.Duration // for how long there must be too much before it is given back; 0: it never is
+	ReleaseAfter   time.Duration // for how long there must be too much before it is given back, and how old an ENI must be; 0: nothing ever is
 	ManageUntagged bool          // ENIs without our tag are ours to use
 	InstanceID     string
 }

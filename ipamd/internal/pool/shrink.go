@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// youngest is the least age of an ENI that is given back.
-const youngest = time.Minute
-
 // shrink gives back what has been too much for a while: an ENI that no pod
 // needs as a whole, for it also takes an address for itself, or else what is
 // free on the ENIs that have fewest pods. Nothing goes while anything is asked
@@ -49,7 +46,7 @@ func (g *growth) ours(e *entry) bool {
 func (g *growth) removable(all []*entry, excess int) *entry {
 	for _, e := range slices.Backward(all) {
 		if !e.Primary && e.AttachmentID != "" && (e.Type == "" || e.Type == "interface") && g.ours(e) && e.size() <= excess &&
-			g.now.Sub(e.changed) >= youngest && !g.inUse(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
+			g.now.Sub(e.changed) >= g.settings.ReleaseAfter && !g.inUse(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
 			return e
 		}
 	}

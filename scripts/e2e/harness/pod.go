@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
@@ -138,14 +139,16 @@ func (p *Pod) findENI(ctx context.Context) error {
 		return err
 	}
 	for _, e := range status.Interfaces {
-		for _, a := range e.Addresses[1:] {
-			if a == p.IP {
-				p.ENI, p.Device = e.ID, e.DeviceIndex
-				return nil
-			}
+		of := slices.Contains(e.Addresses[1:], p.IP)
+		for _, block := range e.Prefixes {
+			of = of || block.Contains(p.IP)
+		}
+		if of {
+			p.ENI, p.Device = e.ID, e.DeviceIndex
+			return nil
 		}
 	}
-	return fmt.Errorf("pod %s has address %s, which no ENI of %s owns as a secondary address", p.Name, p.IP, p.Node.Name)
+	return fmt.Errorf("pod %s has address %s, which no ENI of %s has for pods", p.Name, p.IP, p.Node.Name)
 }
 
 // Exec runs a command in the pod's network namespace.
