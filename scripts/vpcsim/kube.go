@@ -207,8 +207,27 @@ func about(o control.Object) string {
 		for _, a := range mapsOf(status["addresses"]) {
 			words = append(words, fmt.Sprintf("%v=%v", a["type"], a["address"]))
 		}
+	case "Pod":
+		status, _ := o["status"].(map[string]any)
+		words = known(spec["nodeName"], status["phase"], status["podIP"])
+	case "ENIConfig":
+		groups, _ := spec["securityGroups"].([]any)
+		words = known(append([]any{spec["subnet"]}, groups...)...)
+	case "Event":
+		object, _ := o["involvedObject"].(map[string]any)
+		words = known(object["kind"], object["name"], o["reason"], fmt.Sprintf("x%v", o["count"]), o["message"])
 	}
 	return strings.Join(words, " ")
+}
+
+// known are the values that there are.
+func known(values ...any) (out []string) {
+	for _, v := range values {
+		if v != nil {
+			out = append(out, fmt.Sprint(v))
+		}
+	}
+	return out
 }
 
 func mapsOf(list any) (out []map[string]any) {

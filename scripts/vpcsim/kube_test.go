@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
@@ -92,6 +93,25 @@ func TestParseObjects(t *testing.T) {
 	for _, bad := range []string{"", "[", "{kind: List, items: [1]}"} {
 		if _, err := parseObjects([]byte(bad)); err == nil {
 			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestAbout(t *testing.T) {
+	for _, test := range []struct{ object, want string }{
+		{`{kind: Pod, spec: {nodeName: n1}, status: {phase: Running, podIP: 10.0.0.9}}`, "n1 Running 10.0.0.9"},
+		{`{kind: Pod, spec: {}, status: {phase: Pending}}`, "Pending"},
+		{`{kind: ENIConfig, spec: {subnet: subnet-1, securityGroups: [sg-1, sg-2]}}`, "subnet-1 sg-1 sg-2"},
+		{`{kind: Event, involvedObject: {kind: Pod, name: web-0}, reason: SubnetFull, count: 2, message: no address is left}`,
+			"Pod web-0 SubnetFull x2 no address is left"},
+		{`{kind: Namespace}`, ""},
+	} {
+		var o control.Object
+		if err := yaml.Unmarshal([]byte(test.object), &o); err != nil {
+			t.Fatal(err)
+		}
+		if got := about(o); got != test.want {
+			t.Errorf("%s is shown as %q, want %q", test.object, got, test.want)
 		}
 	}
 }
