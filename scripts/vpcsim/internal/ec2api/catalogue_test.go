@@ -79,7 +79,7 @@ func TestLostOrLate(t *testing.T) {
 		{"done, then a hang", "", "{action: AttachNetworkInterface, effect: {lost: true, hang: true}}", "create attach see", "ok timeout in-use/attached"},
 		{"half of the answer", "", "{action: AttachNetworkInterface, effect: {truncate: true}}", "create attach see", "ok cut in-use/attached"},
 		{"slow describe", "", `{action: "Describe*", effect: {latency: 60s}}`, "list create", "timeout ok"},
-		{"slow at times", "", "{action: DescribeNetworkInterfaces, every: 3, effect: {latency: 10s}}", "list list list list", "2/1 2/1 timeout 2/1"},
+		{"slow at times", "", "{action: DescribeNetworkInterfaces, every: 3, effect: {latency: 11s}}", "list list list list", "2/1 2/1 timeout 2/1"},
 		{"slow on one node", "", `{node: n1, action: "*", effect: {latency: 9s}}`, "n2:list list", "2/1 2/1"},
 	})
 }
