@@ -98,10 +98,10 @@ func (b *Budget) of(action string, now time.Time) *bucket {
 	c := ClassOf(action)
 	made := &bucket{rate: b.ceiling(c), tokens: b.burst(c), at: now, heard: now}
 	if spread := b.spread(c); spread > 0 {
-		// Its turn is when as many calls as there are nodes before it have
-		// been served; what it calls for later is the others' too.
-		made.rate = min(made.rate, max(b.floor(c), 1/spread.Seconds()))
-		made.tokens, made.at, made.heard = 1, b.joined.Add(time.Duration(b.place*float64(spread))), b.joined
+		// Its turn is when the nodes before it have been served. Until all
+		// were, it has no more than its share.
+		made.rate = min(made.rate, max(b.floor(c), calls(c)/spread.Seconds()))
+		made.tokens, made.at, made.heard = min(made.tokens, calls(c)), b.joined.Add(time.Duration(b.place*float64(spread))), b.joined.Add(spread)
 	}
 	b.buckets[action] = made
 	return made
@@ -109,16 +109,25 @@ func (b *Budget) of(action string, now time.Time) *bucket {
 
 // Join tells of so many nodes, this one among them, that start at this moment:
 // their calls of one action are spread over the time that EC2 takes to serve
-// one of each, in the same order for all actions. It counts for actions that
-// were not called for yet. Where EC2's buckets hold enough for all, nothing
-// waits.
+// all, in the same order for all actions. It counts for actions that were not
+// called for yet. Where EC2's buckets hold enough for all, nothing waits.
 func (b *Budget) Join(nodes int, now time.Time) { b.crowd, b.joined = nodes, now }
+
+// calls is how often a node that starts calls for each action: it looks for what
+// it has and for what a predecessor left, and at an ENI on its way; and what it
+// needs, it asks for at once.
+func calls(c Class) float64 {
+	if c == Describe {
+		return 4
+	}
+	return 1
+}
 
 // spread is how long EC2 takes to serve the nodes that start together, with
 // half of its bucket in reserve for those that come in a bunch.
 func (b *Budget) spread(c Class) time.Duration {
 	account := b.settings.Account(c)
-	if short := float64(b.crowd) - account.Size/2; short > 0 {
+	if short := float64(b.crowd)*calls(c) - account.Size/2; short > 0 {
 		return time.Duration(short / account.Refill * float64(time.Second))
 	}
 	return 0
