@@ -182,7 +182,7 @@ func (s *Server) describeNetworkInterfaces(c *call) (reply, error) {
 	if err := c.dry(); err != nil {
 		return nil, err
 	}
-	all, err := named(s.described(c), ids)
+	all, err := named(s.described(c, ids), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -194,9 +194,10 @@ func (s *Server) describeNetworkInterfaces(c *call) (reply, error) {
 	return &describeInterfacesReply{Interfaces: listOf(items, s.interfaceShape), NextToken: next}, nil
 }
 
-// described lists the ENIs as the call sees them.
-func (s *Server) described(c *call) []vpc.ENI {
-	all := s.model.Described(time.Duration(c.effect.Stale))
+// described lists the ENIs with these ids, or all without ids, as the call
+// sees them.
+func (s *Server) described(c *call, ids []string) []vpc.ENI {
+	all := s.model.Described(time.Duration(c.effect.Stale), ids...)
 	for i := range all {
 		if c.effect.NoAttachment {
 			all[i].Attachment = nil
@@ -208,12 +209,9 @@ func (s *Server) described(c *call) []vpc.ENI {
 	return all
 }
 
-// named lists the ENIs with these ids, or all without ids. Unknown ids fail
-// the whole call.
+// named lists the ENIs that were found by ids, if there are ids. Unknown ones
+// fail the whole call.
 func named(all []vpc.ENI, ids []string) ([]vpc.ENI, error) {
-	if len(ids) == 0 {
-		return all, nil
-	}
 	var missing []string
 	for _, id := range ids {
 		if !slices.ContainsFunc(all, func(e vpc.ENI) bool { return e.ID == id }) {
@@ -223,7 +221,7 @@ func named(all []vpc.ENI, ids []string) ([]vpc.ENI, error) {
 	if len(missing) > 0 {
 		return nil, vpc.NotFound(missing...)
 	}
-	return slices.DeleteFunc(all, func(e vpc.ENI) bool { return !slices.Contains(ids, e.ID) }), nil
+	return all, nil
 }
 
 // interfaceFields are the filters of DescribeNetworkInterfaces.

@@ -20,15 +20,26 @@ func (m *Model) VPC() VPC {
 	return VPC{m.vpcID, slices.Clone(m.cidrs), copied(m.vpcTags)}
 }
 
-// Described lists the ENIs as a Describe call sees them, sorted by id. With
-// stale, it is the call of that long ago.
-func (m *Model) Described(stale time.Duration) []ENI {
+// Described lists the ENIs as a Describe call sees them, sorted by id; with
+// ids, those of them that it sees. With stale, it is the call of that long ago.
+func (m *Model) Described(stale time.Duration, ids ...string) []ENI {
 	defer m.lock()()
 	var out []ENI
-	for id, r := range m.enis {
+	see := func(r *record) {
 		if e := r.asOf(describeReader, m.now.Add(-stale)); e != nil {
 			out = append(out, e.clone())
 		}
+	}
+	if len(ids) > 0 {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+			if r, ok := m.enis[id]; ok {
+				see(r)
+			}
+		}
+		return out
+	}
+	for id, r := range m.enis {
+		see(r)
 		m.forget(r)
 		if r.deleted && len(r.history) == 1 && r.history[0].superseded(m.now.Add(-keepHistory)) {
 			delete(m.enis, id)
