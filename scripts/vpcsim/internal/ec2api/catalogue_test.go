@@ -103,6 +103,7 @@ func TestDescriptions(t *testing.T) {
 	provoke(t, []row{
 		{"not found after create", "", "{action: CreateNetworkInterface, effect: {stale: 10s}}", "create see tag 10s see", "ok InvalidNetworkInterfaceID.NotFound ok available"},
 		{"describe of thirty seconds ago", "", "{action: DescribeNetworkInterfaces, times: 1, effect: {stale: 30s}}", "1m create see see", "ok InvalidNetworkInterfaceID.NotFound available"},
+		{"instance of ten seconds ago", "", "{action: DescribeInstances, effect: {stale: 10s}}", "1m create attach instance 10s instance", "ok ok 1 2"},
 		{"not found by a change", "", "{action: CreateTags, nth: 1, effect: {error: {code: InvalidNetworkInterfaceID.NotFound}}}", "create tag tag", "ok InvalidNetworkInterfaceID.NotFound ok"},
 		{"available after attach", "", "{action: AttachNetworkInterface, effect: {stale: 10s}}", "create attach see 10s see", "ok ok available in-use/attached"},
 		{"attaching for long", "", "{action: AttachNetworkInterface, effect: {settle: 1m}}", "create attach see 1m see", "ok ok in-use/attaching in-use/attached"},

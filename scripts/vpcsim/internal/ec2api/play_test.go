@@ -170,6 +170,7 @@ func (p *player) looks() map[string]func(context.Context) (string, error) {
 		"addresses": p.look(func(e types.NetworkInterface) string { return fmt.Sprint(len(e.PrivateIpAddresses)) }),
 		"tags":      p.look(func(e types.NetworkInterface) string { return fmt.Sprint(len(e.TagSet)) }),
 		"list":      p.list,
+		"instance":  p.instance,
 		"free":      func(context.Context) (string, error) { return fmt.Sprint(p.free()), nil },
 		"count":     func(context.Context) (string, error) { return fmt.Sprint(p.enis()), nil },
 		"device":    p.device,
@@ -208,6 +209,15 @@ func (p *player) list(ctx context.Context) (string, error) {
 		found, token = found+len(out.NetworkInterfaces), out.NextToken
 	}
 	return fmt.Sprintf("%d/%d", found, pages), nil
+}
+
+// instance counts the ENIs that n1's description has.
+func (p *player) instance(ctx context.Context) (string, error) {
+	out, err := p.client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{p.sim.Instance("n1")}})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprint(len(out.Reservations[0].Instances[0].NetworkInterfaces)), nil
 }
 
 // device tells whether n1 has the device of the ENI.

@@ -136,7 +136,7 @@ func (c *counted) matches(node string, names []string, now time.Time) bool {
 	if !r.Window.has(now.Sub(c.added)) {
 		return false
 	}
-	return slices.ContainsFunc(names, func(n string) bool { return glob.Match(r.Action, n) })
+	return slices.ContainsFunc(names, func(n string) bool { return serviceOf(n) == serviceOf(r.Action) && glob.Match(r.Action, n) })
 }
 
 // fires counts a matching call and says whether this one goes wrong.

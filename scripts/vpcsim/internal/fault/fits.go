@@ -55,6 +55,9 @@ func (r Rule) fits() error {
 	if r.Effect.Away && !r.kubernetes() {
 		return fmt.Errorf("effect.away with action %q: it goes with %q or %s/VERB/RESOURCE", r.Action, ActionKubernetes, ActionKubernetes)
 	}
+	if e := r.Effect; r.kubernetes() && (e.Lost || e.Truncate) {
+		return fmt.Errorf("effect.lost or truncate with action %q: they go with EC2 actions and %q", r.Action, ActionIMDS)
+	}
 	if e := r.Effect.Error; e != nil && e.Status == 0 && r.kubernetes() {
 		return fmt.Errorf("effect.error of action %q: set status, such as 410 or 500", r.Action)
 	}
@@ -77,8 +80,20 @@ func (r Rule) names(actions []string) bool {
 	return slices.ContainsFunc(actions, func(a string) bool { return glob.Match(r.Action, a) })
 }
 
-func (r Rule) metadata() bool { return r.Action == ActionIMDS || strings.HasPrefix(r.Action, "/") }
-
-func (r Rule) kubernetes() bool {
-	return r.Action == ActionKubernetes || strings.HasPrefix(r.Action, ActionKubernetes+"/")
+// serviceOf tells whose calls an action or a pattern of actions is about, so
+// that a wildcard for all of EC2 is not one for the metadata service too.
+func serviceOf(action string) string {
+	switch {
+	case action == ActionIMDS, strings.HasPrefix(action, "/"):
+		return ActionIMDS
+	case action == ActionDevice:
+		return ActionDevice
+	case action == ActionKubernetes, strings.HasPrefix(action, ActionKubernetes+"/"):
+		return ActionKubernetes
+	}
+	return "EC2"
 }
+
+func (r Rule) metadata() bool { return serviceOf(r.Action) == ActionIMDS }
+
+func (r Rule) kubernetes() bool { return serviceOf(r.Action) == ActionKubernetes }

@@ -6,7 +6,8 @@ YAML or JSON; several rules are a list.
 
 Which calls
   action       EC2 action, "IMDS", a metadata path (/latest/...), "device",
-               "Kubernetes" or Kubernetes/VERB/RESOURCE; * and ? are wildcards
+               "Kubernetes" or Kubernetes/VERB/RESOURCE; * and ? are wildcards,
+               "*" alone is all of EC2
   node         name of the calling node, with wildcards; absent: every caller
   nth: 3       only the third of these calls
   every: 2     each second one

@@ -358,6 +358,7 @@ func TestFaults(t *testing.T) {
 		{"status on a path", rule("/latest/meta-data/*/ipv4-prefix", control.Effect{Error: &control.Error{Status: 500}}), "network/interfaces/macs/x/ipv4-prefix", "500"},
 		{"other paths go on", rule("/latest/meta-data/mac", control.Effect{Error: &control.Error{Status: 404}}), "instance-type", "m5.large"},
 		{"missing path", rule("/latest/meta-data/mac", control.Effect{Error: &control.Error{Status: 404}}), "mac", "404"},
+		{"no credentials", rule("/latest/meta-data/iam/*", control.Effect{Error: &control.Error{Status: 404}}), "iam/security-credentials/", "404"},
 		{"code of EC2", rule("/latest/meta-data/mac", control.Effect{Error: &control.Error{Code: "InternalError"}}), "mac", "500"},
 		{"throttle", rule("/latest/meta-data/mac", control.Effect{Throttle: true}), "mac", "503"},
 		{"html", rule("/latest/meta-data/mac", control.Effect{HTML502: true}), "mac", "502"},
