@@ -11,6 +11,7 @@ var pure = []string{
 	"./cni-plugin/podnet",
 	"./ipamd/linux",
 	"./ipamd/internal/budget",
+	"./ipamd/internal/demand",
 	"./ipamd/internal/hostnet",
 	"./ipamd/internal/limits",
 	"./ipamd/internal/pool",

@@ -50,6 +50,10 @@ type Settings struct {
 	// tell which name would be right.
 	Addrs []netip.Addr
 
+	// ENIConfigs makes WatchNode watch them, which is of use with custom
+	// networking alone; without, it is as if there were none.
+	ENIConfigs bool
+
 	// Version of the program, for the user agent.
 	Version string
 	Log     *slog.Logger

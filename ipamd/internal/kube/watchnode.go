@@ -30,7 +30,7 @@ type NodeSink interface {
 	// SetNode tells of this node's Node; nil: it is gone.
 	SetNode(*demand.Node)
 	// Synced is called once: all that there is was told. ENIConfigs are none
-	// if the cluster has no such resource.
+	// if the settings do not ask for them or the cluster has no such resource.
 	Synced()
 }
 
@@ -51,6 +51,10 @@ func (c *Client) WatchNode(ctx context.Context, sink NodeSink) error {
 	})
 	tasks.Go(func() { c.reflect(ctx, c.thisNode(), node) })
 	tasks.Go(func() {
+		if !c.settings.ENIConfigs {
+			configs.settle()
+			return
+		}
 		said := sync.OnceFunc(func() { c.settings.Log.Debug("the cluster has no ENIConfigs: no such resource") })
 		c.reflect(ctx, watched{client: c.custom, resource: "eniconfigs", kind: &eniConfig{}, choose: func(*metav1.ListOptions) {},
 			absent: func() { said(); configs.settle() }}, configs)

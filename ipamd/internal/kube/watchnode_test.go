@@ -71,7 +71,7 @@ func (p *planner) eventuallySynced(t *testing.T) {
 
 func newClient(t *testing.T, a *api, log *slog.Logger) *Client {
 	t.Helper()
-	c, err := New(Settings{Endpoint: "http://" + a.address, Node: "here", Version: "1.2", Log: log})
+	c, err := New(Settings{Endpoint: "http://" + a.address, Node: "here", Version: "1.2", ENIConfigs: true, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +186,23 @@ func TestNodeRequests(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("selectors and media types (-want +got)\n%s", diff)
+	}
+}
+
+// TestENIConfigsOfNoUse has a cluster with ENIConfigs, and a node without
+// custom networking, which does not ask for them.
+func TestENIConfigsOfNoUse(t *testing.T) {
+	a := newAPI(t)
+	a.set(aPod("a", "here"), anENIConfig("z1", "subnet-1"))
+	p := followNode(t, a, func(c *Client) { c.settings.ENIConfigs = false })
+	p.eventuallySynced(t)
+	p.eventually(t, "n/a")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.requests {
+		if strings.Contains(r.URL.Path, "eniconfigs") {
+			t.Errorf("asked for %s", r.URL)
+		}
 	}
 }
 
