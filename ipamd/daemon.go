@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/checkpoint"
 	"github.com/causeway-cni/causeway/ipamd/internal/datapath"
 	"github.com/causeway-cni/causeway/ipamd/internal/ec2"
+	"github.com/causeway-cni/causeway/ipamd/internal/kube"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/ipamd/internal/server"
 	"github.com/causeway-cni/causeway/ipamd/internal/telemetry"
@@ -110,7 +112,11 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 		return err
 	}
 	rounds := &rounds{daemon: d, natWritten: make(chan struct{})}
-	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress,
+	var named func(netip.Addr) bool
+	if d.service != nil {
+		named = d.service.services.Names
+	}
+	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Named: named,
 		Pool: poolSettings(d.config.Pool, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
 	if err != nil {
 		return err
@@ -133,8 +139,27 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	}
 	d.server.Open(book)
 	rounds.make(book, path, vpc, nat)
+	if api := d.kube(); api != nil {
+		pods := &cluster{wake: rounds.wakePods}
+		rounds.followPods(pods, book)
+		tasks.Go(func() error { return api.WatchNode(ctx, pods) })
+	}
 	rounds.start(ctx, tasks)
 	return nil
+}
+
+// kube is the client of the Kubernetes API; nil where the daemon was not told of
+// one, which it only needs to serve services.
+func (d *daemon) kube() *kube.Client {
+	if d.service != nil {
+		return d.service.kube
+	}
+	client, err := newKube(d.config.Kube, "", "MY_NODE_NAME", d.log)
+	if err != nil {
+		d.log.Info("pods are not planned for before they ask: the Kubernetes API is not known", "reason", err)
+		return nil
+	}
+	return client
 }
 
 // poolSettings are what the pool plans by. A type that takes no prefixes gets

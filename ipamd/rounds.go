@@ -20,6 +20,7 @@ import (
 type rounds struct {
 	daemon            *daemon
 	pool, node, nat   atomic.Pointer[loop.Loop]
+	pods              atomic.Pointer[loop.Loop]
 	nodePart, natPart part
 	natWritten        chan struct{} // closed by the first success
 	all               []*loop.Loop
@@ -28,10 +29,12 @@ type rounds struct {
 func (r *rounds) wakePool() { wake(&r.pool) }
 func (r *rounds) wakeNode() { wake(&r.node) }
 func (r *rounds) wakeNAT()  { wake(&r.nat) }
+func (r *rounds) wakePods() { wake(&r.pods) }
 
 // wakeBook wakes those who follow assignments.
 func (r *rounds) wakeBook() {
 	r.wakeNode()
+	r.wakePods()
 	if s := r.daemon.service; s != nil {
 		s.write.Trigger()
 	}

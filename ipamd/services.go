@@ -64,16 +64,9 @@ const syncPeriod = 30 * time.Second
 const repairEvery = 500 * time.Millisecond
 
 func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metrics, log *slog.Logger) (*serviceProxy, error) {
-	name, err := nodeName(c.Kube.NodeName)
+	client, err := newKube(c.Kube, c.Server, c.NodeName, log)
 	if err != nil {
 		return nil, err
-	}
-	client, err := kube.New(kube.Settings{
-		Kubeconfig: c.Kube.Kubeconfig, Endpoint: c.Kube.Endpoint, Server: c.Server, ServiceHost: c.Kube.ServiceHost,
-		Node: name, NodeSetting: c.NodeName, Addrs: localAddrs(), Version: rpc.Version, Log: log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reaching the Kubernetes API: %w", err)
 	}
 	audience := newAudience(rules, string(c.Mode), c.SyncPeriod, metrics, log)
 	p := &serviceProxy{rules: rules, metrics: metrics, kube: client, audience: audience, log: log, config: c, hostPorts: map[service.Key]bool{}}
@@ -92,6 +85,23 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metri
 	p.sweep = loop.New(loop.Settings{Name: "UDP flows", Coalesce: 10 * time.Millisecond, Resync: time.Minute,
 		Pause: 500 * time.Millisecond, LongestPause: 5 * time.Second}, p.sweepFlows, log, metrics.StepFailed)
 	return p, nil
+}
+
+// newKube makes the client of the Kubernetes API; setting is what names the
+// node.
+func newKube(c config.Kube, server, setting string, log *slog.Logger) (*kube.Client, error) {
+	name, err := nodeName(c.NodeName)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kube.New(kube.Settings{
+		Kubeconfig: c.Kubeconfig, Endpoint: c.Endpoint, Server: server, ServiceHost: c.ServiceHost,
+		Node: name, NodeSetting: setting, Addrs: localAddrs(), Version: rpc.Version, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reaching the Kubernetes API: %w", err)
+	}
+	return client, nil
 }
 
 // tasks are what runs until ctx ends.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"iter"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 )
@@ -18,6 +19,7 @@ type Tracker struct {
 	byService map[Key]map[Key]bool // slices of each service
 	hostPods  map[Key]hostPod      // by podKey
 	claims    claims
+	here      map[netip.Addr]int // endpoints of this node, or of none that is known
 }
 
 // NewTracker returns a Tracker without objects.
@@ -28,6 +30,22 @@ func NewTracker() *Tracker {
 		byService: map[Key]map[Key]bool{},
 		hostPods:  map[Key]hostPod{},
 		claims:    newClaims(),
+		here:      map[netip.Addr]int{},
+	}
+}
+
+// Names says whether an address that this node's pods had is an endpoint still,
+// in whatever state.
+func (t *Tracker) Names(a netip.Addr) bool { return t.here[a] > 0 }
+
+func (t *Tracker) count(s EndpointSlice, by int) {
+	for _, e := range s.Endpoints {
+		if e.Node != "" && e.Node != t.node.Name {
+			continue
+		}
+		if t.here[e.Addr] += by; t.here[e.Addr] == 0 {
+			delete(t.here, e.Addr)
+		}
 	}
 }
 
@@ -67,6 +85,8 @@ func (t *Tracker) SetSlice(s EndpointSlice) []Key {
 	}
 	was, is := owner(old), owner(s)
 	t.slices[s.Key] = s
+	t.count(old, -1)
+	t.count(s, 1)
 	t.unlink(was, s.Key)
 	if is != (Key{}) {
 		if t.byService[is] == nil {
@@ -86,6 +106,7 @@ func sameEndpoints(a, b EndpointSlice) bool {
 // DeleteSlice forgets a slice.
 func (t *Tracker) DeleteSlice(k Key) []Key {
 	old := owner(t.slices[k])
+	t.count(t.slices[k], -1)
 	delete(t.slices, k)
 	t.unlink(old, k)
 	return t.known(old)
@@ -98,6 +119,10 @@ func (t *Tracker) SetNode(n Node) []Key {
 	t.node = n
 	switch {
 	case n.Name != old.Name:
+		clear(t.here)
+		for _, s := range t.slices {
+			t.count(s, 1)
+		}
 		return sorted(maps.Keys(t.services))
 	case n.Zone != old.Zone:
 		hinted := map[Key]bool{}

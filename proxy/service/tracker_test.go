@@ -203,3 +203,29 @@ func BenchmarkSlice(b *testing.B) {
 		}
 	}
 }
+
+func TestNames(t *testing.T) {
+	one, two, three := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
+	slice := func(name string, endpoints ...Endpoint) EndpointSlice {
+		return EndpointSlice{Key: Key{"default", name}, Service: "web", Endpoints: endpoints}
+	}
+	tracker := NewTracker()
+	names := func(want ...bool) {
+		t.Helper()
+		for i, a := range []netip.Addr{one, two, three} {
+			if got := tracker.Names(a); got != want[i] {
+				t.Errorf("%s: %v, want %v", a, got, want[i])
+			}
+		}
+	}
+	tracker.SetSlice(slice("a", Endpoint{Addr: one, Node: "n1"}, Endpoint{Addr: two, Node: "n2"}, Endpoint{Addr: three}))
+	tracker.SetSlice(slice("b", Endpoint{Addr: one, Node: "n1", Terminating: true}))
+	names(false, false, true)
+	tracker.SetNode(Node{Name: "n1"})
+	names(true, false, true)
+	tracker.SetSlice(slice("a", Endpoint{Addr: two, Node: "n2"}))
+	names(true, false, false)
+	tracker.DeleteSlice(Key{"default", "b"})
+	tracker.DeleteSlice(Key{"default", "b"})
+	names(false, false, false)
+}

@@ -125,8 +125,9 @@ func (s *story) settled(node *harness.Node, pods int) error {
 	if len(self.Interfaces) != 2 {
 		return fmt.Errorf("%d ENIs for %d pods, want 2 (%s)", len(self.Interfaces), pods, strings.Join(each, ", "))
 	}
-	if need := pods + headroom; have != need {
-		return fmt.Errorf("EC2 gave %d addresses for %d pods and %d to spare (%s)", have, pods, headroom, strings.Join(each, ", "))
+	spare := headroom + pods/10
+	if need := pods + spare; have != need {
+		return fmt.Errorf("EC2 gave %d addresses for %d pods and %d to spare (%s)", have, pods, spare, strings.Join(each, ", "))
 	}
 	return nil
 }

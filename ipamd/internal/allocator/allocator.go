@@ -35,6 +35,9 @@ type Cloud interface {
 type Settings struct {
 	Pool pool.Settings
 	Wait time.Duration // longest wait of an Assign for an address
+	// Named, if set, says whether a service still sends to an address; it must
+	// not block and must not call back.
+	Named func(netip.Addr) bool
 	// Empty, if set, is told of each request that finds no free address.
 	Empty func()
 }

@@ -78,6 +78,7 @@ func (a *Allocator) try(r Request, now time.Time) (pool.Assignment, bool, error)
 	if err := a.pool.PortsFree(r); err != nil {
 		return pool.Assignment{}, false, err
 	}
+	a.restOn(now)
 	got, fresh, ok := a.pool.Assign(r, now)
 	if !ok || !fresh {
 		return got, ok, nil
@@ -92,6 +93,22 @@ func (a *Allocator) try(r Request, now time.Time) (pool.Assignment, bool, error)
 	}
 	a.wake() // the headroom may be used up
 	return got, true, nil
+}
+
+// restOn prolongs the cool-down of addresses that services still send to. The
+// lock is held.
+func (a *Allocator) restOn(now time.Time) {
+	if a.settings.Named != nil {
+		a.pool.Prolong(a.settings.Named, now)
+	}
+}
+
+// Expect says how many pods were scheduled to this node that have no address.
+func (a *Allocator) Expect(pods int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pool.Expect(pods)
+	a.wake()
 }
 
 // serve gives addresses to those who wait, in their turn. The lock is held.

@@ -138,7 +138,9 @@ func (a *Allocator) detaching() bool {
 func (a *Allocator) plan() []pool.Action {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	actions := a.pool.Plan(len(a.waiters), time.Now())
+	now := time.Now()
+	a.restOn(now)
+	actions := a.pool.Plan(len(a.waiters), now)
 	for _, action := range actions {
 		a.pool.Start(action)
 	}
@@ -200,6 +202,7 @@ func (a *Allocator) expire() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
+	a.restOn(now)
 	var failed []error
 	for _, address := range a.pool.Expire(now) {
 		failed = append(failed, a.store.Forget(address))

@@ -33,6 +33,7 @@ func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 			a = Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Ports: r.Ports,
 				Address: address, ENI: e.ID, Device: e.Device, Since: now}
 			p.Hold(a)
+			p.Expect(p.scheduled - 1) // until it is told anew
 			return a, true, true
 		}
 	}
@@ -95,6 +96,7 @@ func (p *Pool) Hold(a Assignment) (displaced *Assignment) {
 	p.owner[a.Address] = a.Key
 	delete(p.cooling, a.Address)
 	delete(p.rested, a.Address)
+	delete(p.limits, a.Address)
 	return displaced
 }
 

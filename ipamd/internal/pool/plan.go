@@ -239,8 +239,8 @@ func (g *growth) fill(e *entry) {
 	}
 	count := slots * g.perSlot(e.Subnet)
 	if before := g.blocks[block{assign, string(e.ID)}]; before.until.After(g.now) {
-		if before.failure.Class == Ambiguous && before.times < hopeless {
-			g.need -= count // may be there already; a describe will tell
+		if soon(before) {
+			g.need -= count
 		}
 		return
 	}
@@ -251,6 +251,16 @@ func (g *growth) fill(e *entry) {
 		a.Count, a.Prefixes = 0, slots
 	}
 	g.actions = append(g.actions, a)
+}
+
+// soon says that what failed is there already, as a describe will tell, or will
+// be asked for again in a moment: another ENI would be too many.
+func soon(f failed) bool {
+	switch f.failure.Class {
+	case Ambiguous, Throttled, Unavailable:
+		return f.times < hopeless
+	}
+	return false
 }
 
 // wanted is how many addresses or prefixes to ask of a subnet in one call:

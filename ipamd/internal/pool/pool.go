@@ -54,6 +54,7 @@ type Pool struct {
 	owner    map[netip.Addr]Key
 	cooling  map[netip.Addr]time.Time // when the address may be handed out again
 	rested   map[netip.Addr]time.Time // when the last cool-down of a free address ended
+	limits   map[netip.Addr]time.Time // until when a cool-down may be prolonged, of those that were
 	flying   []Action                 // calls that EC2 has not answered
 	unsure   []CreateENI              // calls whose outcome is unknown; repeating them is safe
 	blocks   map[block]failed
@@ -93,7 +94,7 @@ const deviceGrace = 15 * time.Second
 func New(s Settings) *Pool {
 	return &Pool{
 		settings: s, enis: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
-		cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
+		cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, limits: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
 		scarce: map[SubnetID]time.Time{}, fragmented: map[SubnetID]time.Time{}, leaving: map[netip.Addr]bool{},
 	}
 }
@@ -139,9 +140,34 @@ func (p *Pool) Expire(now time.Time) []netip.Addr {
 			over = append(over, a)
 			p.rested[a] = until
 			delete(p.cooling, a)
+			delete(p.limits, a)
 		}
 	}
 	return over
+}
+
+// longestRest bounds a cool-down that is prolonged, and lookAgain is by how much
+// it is each time.
+const (
+	longestRest = 5 * time.Minute
+	lookAgain   = 2 * time.Second
+)
+
+// Prolong makes addresses whose cool-down is over rest on while somebody still
+// sends to them, named says, 5 minutes in all.
+func (p *Pool) Prolong(named func(netip.Addr) bool, now time.Time) {
+	for a, until := range p.cooling {
+		if until.After(now) {
+			continue
+		}
+		limit, known := p.limits[a]
+		if !known {
+			limit = until.Add(longestRest - p.settings.CoolDown)
+		}
+		if limit.After(now) && named(a) {
+			p.cooling[a], p.limits[a] = now.Add(min(lookAgain, limit.Sub(now))), limit
+		}
+	}
 }
 
 // SetReady says which ENIs' devices are there and configured.

@@ -97,6 +97,35 @@ func TestCoolDown(t *testing.T) {
 	}
 }
 
+// An address that a service still names rests on, for 5 minutes at most.
+func TestWhatIsNamedRestsOn(t *testing.T) {
+	p := New(settings)
+	p.Observe([]ENI{eni(0, 1)}, true, t0)
+	ready(p, 0)
+	a, _, _ := p.Assign(request("a"), t0)
+	p.Release(a.Key, "", nil, t0)
+	named := func(got netip.Addr) bool { return got == a.Address }
+	last := t0
+	for now := t0; now.Before(t0.Add(time.Hour)); now = now.Add(time.Second) {
+		if now.Equal(t0.Add(time.Minute)) {
+			p.Hold(Assignment{Key: request("b").Key, Address: a.Address, ENI: "eni-0", Since: now}) // found in use
+			p.Release(request("b").Key, "", nil, now)
+		}
+		p.Prolong(named, now)
+		if p.Count(now).Free > 0 {
+			last = now
+			break
+		}
+	}
+	if rest := last.Sub(t0.Add(time.Minute)); rest != longestRest {
+		t.Errorf("it rested for %s, want %s", rest, longestRest)
+	}
+	p.Release(a.Key, "", nil, last)
+	if over := p.Expire(last); len(over) != 1 || over[0] != a.Address {
+		t.Errorf("expired: %v", over)
+	}
+}
+
 func TestTheAddressThatCooledLongestComesFirst(t *testing.T) {
 	p := New(settings)
 	p.Observe([]ENI{eni(0, 3)}, true, t0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -176,6 +177,14 @@ func (s *Services) Await(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Names says whether an address that a pod of this node had is an endpoint of a
+// service still.
+func (s *Services) Names(a netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tracker.Names(a)
 }
 
 func (s *Services) tellNode(n *service.Node) {
