@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
 	"github.com/causeway-cni/causeway/ipamd/internal/demand"
 	"github.com/causeway-cni/causeway/ipamd/internal/loop"
+	"github.com/causeway-cni/causeway/rpc"
 )
 
 // cluster is what Kubernetes says that the pool plans by. Its methods may be
@@ -15,15 +17,15 @@ import (
 type cluster struct {
 	mu    sync.Mutex
 	known demand.Cluster
-	wake  func() // after a change; it must not block
+	wake  func() // after a change, if set; it must not block
 }
 
 func (c *cluster) note(change func(*demand.Cluster) bool) {
 	c.mu.Lock()
-	changed := change(&c.known)
+	changed, wake := change(&c.known), c.wake
 	c.mu.Unlock()
-	if changed {
-		c.wake()
+	if changed && wake != nil {
+		wake()
 	}
 }
 
@@ -61,8 +63,25 @@ func (c *cluster) unwired(book *allocator.Allocator) int {
 	return len(c.known.Waiting(func(p demand.Pod) bool { return held[p.Key] }))
 }
 
+// uid is that of a pod; "" if it is not known.
+func (c *cluster) uid(key demand.Key) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, _ := c.known.Pod(key)
+	return p.UID
+}
+
+func (c *cluster) node() *demand.Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known.Node()
+}
+
 // followPods tells the book how many pods to expect, as the cluster changes.
 func (r *rounds) followPods(c *cluster, book *allocator.Allocator) {
+	c.mu.Lock()
+	c.wake = r.wakePods
+	c.mu.Unlock()
 	told := 0
 	r.pods.Store(r.add(loop.Settings{Name: "scheduled pods", Coalesce: 20 * time.Millisecond, Resync: 10 * time.Second,
 		Pause: time.Second, LongestPause: time.Minute},
@@ -70,6 +89,13 @@ func (r *rounds) followPods(c *cluster, book *allocator.Allocator) {
 			if n := c.unwired(book); n != told || n > 0 {
 				book.Expect(n)
 				told = n
+			}
+			if why, much := tooManyPods(c.node(), book.Snapshot().Count.MaxAddresses); much && book.Ready() == nil {
+				r.daemon.causes.node(rpc.Reason_REASON_TOO_MANY_PODS, why, time.Now())
+			}
+			for _, subnet := range book.Fragmented() {
+				r.daemon.causes.node(rpc.Reason_REASON_NO_PREFIX,
+					fmt.Sprintf("subnet %s has no free /28 for this node: it gets single addresses until it has; a subnet CIDR reservation of type prefix keeps some free", subnet), time.Now())
 			}
 			return 0, nil
 		}))

@@ -36,10 +36,14 @@ type daemon struct {
 	config  config.Config
 	log     *slog.Logger
 	metrics *telemetry.Metrics
+	causes  *causes
+	cluster *cluster
 	server  *server.Server
 	rules   *proxy.Proxy
 	service *serviceProxy // nil if services are another's
 	book    atomic.Pointer[allocator.Allocator]
+	// identified: the metadata service has said which instance this is.
+	identified atomic.Bool
 }
 
 // run is the daemon until ctx ends. The socket and the health page answer at
@@ -51,9 +55,10 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return ignoreCancel(ctx, err)
 	}
 	defer unlock()
-	d := &daemon{config: c, log: log, rules: newRules(c)}
+	d := &daemon{config: c, log: log, rules: newRules(c), cluster: &cluster{}}
 	d.metrics = telemetry.New(rpc.Version, d.snapshot)
-	answers := server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix, Log: log}
+	d.causes = newCauses(log, d.metrics)
+	answers := server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix, Refused: d.causes.pod, Starting: d.starting, Log: log}
 	if c.Proxy.Mode != config.ProxyOff {
 		if d.service, err = newServiceProxy(proxyConfig{
 			Proxy: c.Proxy, Kube: c.Kube, Conntrack: c.Conntrack, NodeName: "MY_NODE_NAME",
@@ -80,6 +85,11 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 			tasks.Go(func() error { return task(ctx) })
 		}
 	}
+	if api := d.kube(); api != nil {
+		d.causes.events(api, d.cluster)
+		tasks.Go(func() error { return api.WriteEvents(ctx) })
+		tasks.Go(func() error { return api.WatchNode(ctx, d.cluster) })
+	}
 	log.Info("ipamd started", "version", rpc.Version, "socket", config.Socket)
 	err = tasks.Wait()
 	log.Info("ipamd stopped; pods keep their network", "error", err)
@@ -92,6 +102,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	if err != nil {
 		return ignoreCancel(ctx, err)
 	}
+	d.identified.Store(true)
 	cloud, err := ec2.New(ctx, ec2.Settings{
 		Endpoint: d.config.EC2.Endpoint, HTTPTimeout: d.config.EC2.HTTPTimeout, ClusterName: d.config.EC2.ClusterName,
 		ExtraTags: d.config.EC2.Tags, Recorder: recorder{d.metrics}, Log: d.log,
@@ -139,11 +150,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	}
 	d.server.Open(book)
 	rounds.make(book, path, vpc, nat)
-	if api := d.kube(); api != nil {
-		pods := &cluster{wake: rounds.wakePods}
-		rounds.followPods(pods, book)
-		tasks.Go(func() error { return api.WatchNode(ctx, pods) })
-	}
+	rounds.followPods(d.cluster, book)
 	rounds.start(ctx, tasks)
 	return nil
 }
@@ -177,6 +184,14 @@ func poolSettings(c config.Pool, limits pool.Limits, identity ec2.Identity, log 
 		},
 		ReleaseAfter: c.ReleaseAfter, ManageUntagged: c.ManageUntagged, InstanceID: identity.InstanceID,
 	}
+}
+
+// starting is why there is no book yet.
+func (d *daemon) starting() (rpc.Reason, string) {
+	if !d.identified.Load() {
+		return rpc.Reason_REASON_IMDS_LATE, "ipamd waits for the instance metadata service to say which instance this is; its log says what the service answers"
+	}
+	return rpc.Reason_REASON_STARTING, "ipamd is starting: it does not know the node's limits and ENIs yet; its log says what it waits for"
 }
 
 func (d *daemon) ready() error {

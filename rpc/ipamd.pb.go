@@ -35,7 +35,7 @@ const (
 	Reason_REASON_STARTING          Reason = 1  // the daemon does not know its ENIs yet
 	Reason_REASON_ADDRESSES_COMING  Reason = 2  // EC2 was asked and has not answered in time
 	Reason_REASON_ADDRESSES_COOLING Reason = 3  // all that is free was released just now
-	Reason_REASON_ENI_LIMIT         Reason = 4  // the instance type can hold no more addresses
+	Reason_REASON_ENI_LIMIT         Reason = 4  // EC2 allows the instance, or the account, no more ENIs or addresses
 	Reason_REASON_SUBNET_FULL       Reason = 5  // the subnet has no free address left
 	Reason_REASON_THROTTLED         Reason = 6  // EC2 refuses calls for now
 	Reason_REASON_UNAUTHORIZED      Reason = 7  // the node's role lacks a permission
@@ -44,6 +44,9 @@ const (
 	Reason_REASON_STATE_NOT_WRITTEN Reason = 10 // the assignment could not be put on disk
 	Reason_REASON_INVALID_REQUEST   Reason = 11 // the request lacks a field
 	Reason_REASON_HOST_PORT_TAKEN   Reason = 12 // another pod of the node has the host port
+	Reason_REASON_TOO_MANY_PODS     Reason = 13 // the node holds as many pods as its instance type can, or kubelet takes more
+	Reason_REASON_IMDS_LATE         Reason = 14 // the instance metadata service has not said which instance this is
+	Reason_REASON_NO_PREFIX         Reason = 15 // the subnet has no free /28: single addresses are asked for
 )
 
 // Enum value maps for Reason.
@@ -62,6 +65,9 @@ var (
 		10: "REASON_STATE_NOT_WRITTEN",
 		11: "REASON_INVALID_REQUEST",
 		12: "REASON_HOST_PORT_TAKEN",
+		13: "REASON_TOO_MANY_PODS",
+		14: "REASON_IMDS_LATE",
+		15: "REASON_NO_PREFIX",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":       0,
@@ -77,6 +83,9 @@ var (
 		"REASON_STATE_NOT_WRITTEN": 10,
 		"REASON_INVALID_REQUEST":   11,
 		"REASON_HOST_PORT_TAKEN":   12,
+		"REASON_TOO_MANY_PODS":     13,
+		"REASON_IMDS_LATE":         14,
+		"REASON_NO_PREFIX":         15,
 	}
 )
 
@@ -1082,7 +1091,7 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aSERVING\x10\x01\x12\x0f\n" +
 	"\vNOT_SERVING\x10\x02\x12\x13\n" +
-	"\x0fSERVICE_UNKNOWN\x10\x03*\xd7\x02\n" +
+	"\x0fSERVICE_UNKNOWN\x10\x03*\x9d\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_STARTING\x10\x01\x12\x1b\n" +
@@ -1097,7 +1106,10 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x18REASON_STATE_NOT_WRITTEN\x10\n" +
 	"\x12\x1a\n" +
 	"\x16REASON_INVALID_REQUEST\x10\v\x12\x1a\n" +
-	"\x16REASON_HOST_PORT_TAKEN\x10\fB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
+	"\x16REASON_HOST_PORT_TAKEN\x10\f\x12\x18\n" +
+	"\x14REASON_TOO_MANY_PODS\x10\r\x12\x14\n" +
+	"\x10REASON_IMDS_LATE\x10\x0e\x12\x14\n" +
+	"\x10REASON_NO_PREFIX\x10\x0fB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
 
 var (
 	file_rpc_ipamd_proto_rawDescOnce sync.Once

@@ -113,6 +113,7 @@ func TestFragmentedSubnet(t *testing.T) {
 		s.must(p.Serve(s.ctx))
 		s.reach(p)
 	}
+	s.within(10*time.Second, func() error { return s.event("Node", "n1", "NoPrefix") })
 	if n := len(s.book(node)); n != 100 {
 		t.Errorf("%d addresses are in the book, want 100", n)
 	}

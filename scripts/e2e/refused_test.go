@@ -49,8 +49,8 @@ func TestDeviceNever(t *testing.T) {
 	status, err := node.Status(s.ctx)
 	s.must(err)
 	eni := status.Interfaces[1]
-	if refusal.Details != "DEVICE_LATE" || !strings.Contains(refusal.Msg, eni.ID) || !strings.Contains(refusal.Msg, eni.MAC) {
-		t.Errorf("ADD: %q %q, want DEVICE_LATE, %s and %s", refusal.Msg, refusal.Details, eni.ID, eni.MAC)
+	if refusal.Details != "DeviceLate" || !strings.Contains(refusal.Msg, eni.ID) || !strings.Contains(refusal.Msg, eni.MAC) {
+		t.Errorf("ADD: %q %q, want DeviceLate, %s and %s", refusal.Msg, refusal.Details, eni.ID, eni.MAC)
 	}
 }
 
@@ -66,8 +66,8 @@ func TestSubnetFull(t *testing.T) {
 	refusal := s.refused(node, "pod3")
 	status, err := s.lab.Control.Status(s.ctx)
 	s.must(err)
-	if subnet := status.Subnets[0].ID; refusal.Details != "SUBNET_FULL" || !strings.Contains(refusal.Msg, subnet) {
-		t.Errorf("ADD: %q %q, want SUBNET_FULL and %s", refusal.Msg, refusal.Details, subnet)
+	if subnet := status.Subnets[0].ID; refusal.Details != "SubnetFull" || !strings.Contains(refusal.Msg, subnet) {
+		t.Errorf("ADD: %q %q, want SubnetFull and %s", refusal.Msg, refusal.Details, subnet)
 	}
 	_, err = s.lab.Control.Give(s.ctx, "a", -1)
 	s.must(err)

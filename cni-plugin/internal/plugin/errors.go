@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"google.golang.org/grpc/codes"
@@ -26,7 +25,7 @@ func rpcError(doing string, err error, c call) error {
 		if f.GetReason() == rpc.Reason_REASON_INVALID_REQUEST {
 			code = types.ErrInvalidNetworkConfig
 		}
-		return types.NewError(code, fmt.Sprintf("%s%s: %s", doing, pod, f.GetMessage()), reasonText(f.GetReason()))
+		return types.NewError(code, fmt.Sprintf("%s%s: %s", doing, pod, f.GetMessage()), f.GetReason().Code())
 	}
 	st := status.Convert(err)
 	switch {
@@ -37,6 +36,3 @@ func rpcError(doing string, err error, c call) error {
 	}
 	return types.NewError(types.ErrTryAgainLater, fmt.Sprintf("%s%s: %s", doing, pod, st.Message()), st.Code().String())
 }
-
-// reasonText is the code as operators search for it: SUBNET_FULL.
-func reasonText(r rpc.Reason) string { return strings.TrimPrefix(r.String(), "REASON_") }

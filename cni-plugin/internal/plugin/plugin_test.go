@@ -311,7 +311,7 @@ func TestErrorsHaveCodesAndCauses(t *testing.T) {
 	w := newWorld(t)
 	w.daemon.failure = &rpc.Failure{Reason: rpc.Reason_REASON_SUBNET_FULL, Message: "subnet subnet-0a1 has no free address"}
 	_, err := w.call(w.plugin.add, "c1", nil)
-	wantCode(t, err, types.ErrTryAgainLater, "subnet-0a1", "SUBNET_FULL", "default/web-0")
+	wantCode(t, err, types.ErrTryAgainLater, "subnet-0a1", "SubnetFull", "default/web-0")
 	w.daemon.failure = nil
 
 	_, err = w.call(func(a *skel.CmdArgs) error { a.Netns = "/run/netns/none"; return w.plugin.add(a) }, "c1", nil)

@@ -173,6 +173,13 @@ func (a *Allocator) Snapshot() Snapshot {
 	}
 }
 
+// Fragmented are the subnets that had no prefix for us a while ago.
+func (a *Allocator) Fragmented() []pool.SubnetID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pool.Fragmented(time.Now())
+}
+
 // Ready says why no address can be assigned yet, or nil once EC2 has described
 // this node.
 func (a *Allocator) Ready() error {

@@ -108,6 +108,18 @@ const scarceFor = time.Minute
 // addresses: blocks of 16 come free when whole nodes go.
 const fragmentedFor = 10 * time.Minute
 
+// Fragmented are the subnets that had no prefix a while ago, sorted.
+func (p *Pool) Fragmented(now time.Time) []SubnetID {
+	var out []SubnetID
+	for subnet, until := range p.fragmented {
+		if until.After(now) {
+			out = append(out, subnet)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func ofPrefixes(action Action) bool {
 	switch a := action.(type) {
 	case CreateENI:

@@ -58,6 +58,10 @@ type Settings struct {
 	// Publish, if set, returns when the host ports of an assignment lead to it,
 	// or when ctx ends.
 	Publish func(context.Context, pool.Assignment) error
+	// Refused, if set, is told of each pod that got no address, and why.
+	Refused func(pool.Pod, rpc.Reason, string)
+	// Starting, if set, says what is waited for before there is a book.
+	Starting func() (rpc.Reason, string)
 	// Log is told of host ports that come late; nil discards.
 	Log *slog.Logger
 }
@@ -173,7 +177,11 @@ func (s *Server) await(ctx context.Context) error {
 	case <-s.stopping:
 		return status.Error(codes.Unavailable, "ipamd is stopping") // the plugin asks the next one
 	case <-ctx.Done():
-		return failure(codes.Unavailable, rpc.Reason_REASON_STARTING, "ipamd is starting: it does not know the node's ENIs yet; its log says what it waits for")
+		reason, message := rpc.Reason_REASON_STARTING, "ipamd is starting: it does not know the node's ENIs yet; its log says what it waits for"
+		if s.settings.Starting != nil {
+			reason, message = s.settings.Starting()
+		}
+		return failure(codes.Unavailable, reason, message)
 	}
 }
 
@@ -183,7 +191,12 @@ const startPatience = 10 * time.Second
 // Assign implements service.IpamdServer.
 func (s *Server) Assign(ctx context.Context, r *rpc.AssignRequest) (reply *rpc.AssignReply, err error) {
 	began := time.Now()
-	defer func() { s.observe.Request("ADD", time.Since(began), err) }()
+	defer func() {
+		s.observe.Request("ADD", time.Since(began), err)
+		if reason, message, ok := causeOf(err); ok && s.settings.Refused != nil {
+			s.settings.Refused(podOf(r.GetPod()), reason, message)
+		}
+	}()
 	key, err := keyOf(r.GetAttachment())
 	if err != nil {
 		return nil, err

@@ -169,7 +169,7 @@ func TestFailuresCarryTheirReason(t *testing.T) {
 		{Cause: pool.Starting}:                             rpc.Reason_REASON_STARTING,
 		{Cause: pool.Coming}:                               rpc.Reason_REASON_ADDRESSES_COMING,
 		{Cause: pool.CoolingDown}:                          rpc.Reason_REASON_ADDRESSES_COOLING,
-		{Cause: pool.TooManyPods}:                          rpc.Reason_REASON_ENI_LIMIT,
+		{Cause: pool.TooManyPods}:                          rpc.Reason_REASON_TOO_MANY_PODS,
 		{Cause: pool.DeviceLate}:                           rpc.Reason_REASON_DEVICE_LATE,
 		{Cause: pool.CallFailed, Class: pool.SubnetFull}:   rpc.Reason_REASON_SUBNET_FULL,
 		{Cause: pool.CallFailed, Class: pool.Throttled}:    rpc.Reason_REASON_THROTTLED,

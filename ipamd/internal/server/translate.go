@@ -92,6 +92,16 @@ func statusOf(err error) error {
 	return failure(codes.Internal, rpc.Reason_REASON_STATE_NOT_WRITTEN, err.Error())
 }
 
+// causeOf is the reason that a status carries; false if it carries none.
+func causeOf(err error) (rpc.Reason, string, bool) {
+	for _, detail := range status.Convert(err).Details() {
+		if f, ok := detail.(*rpc.Failure); ok {
+			return f.GetReason(), f.GetMessage(), true
+		}
+	}
+	return 0, "", false
+}
+
 // reasonOf gives a refusal its code.
 func reasonOf(r *pool.Refusal) rpc.Reason {
 	switch r.Cause {
@@ -102,7 +112,7 @@ func reasonOf(r *pool.Refusal) rpc.Reason {
 	case pool.CoolingDown:
 		return rpc.Reason_REASON_ADDRESSES_COOLING
 	case pool.TooManyPods:
-		return rpc.Reason_REASON_ENI_LIMIT
+		return rpc.Reason_REASON_TOO_MANY_PODS
 	case pool.DeviceLate:
 		return rpc.Reason_REASON_DEVICE_LATE
 	}

@@ -28,6 +28,7 @@ type Metrics struct {
 	adds            prometheus.Counter
 	dels            *prometheus.CounterVec
 	noAddress       prometheus.Counter
+	causes          *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 
 	ec2Calls, ec2Errors *prometheus.CounterVec
@@ -60,6 +61,7 @@ func New(version string, source Source) *Metrics {
 		adds:            counter("awscni_add_ip_req_count", "Requests to assign an address."),
 		dels:            counters("awscni_del_ip_req_count", "Requests to release an address.", "reason"),
 		noAddress:       counter("awscni_no_available_ip_addresses", "Requests that found no free address."),
+		causes:          counters("causeway_causes_total", "What kept pods from addresses, or the node from what it should have, by code.", "code"),
 		requestDuration: histograms("causeway_request_duration_seconds", "Time to answer a request of the plugin.", requestBuckets(), "verb", "result"),
 
 		ec2Calls:    counters("awscni_ec2api_req_count", "Calls of the EC2 API.", "fn"),
@@ -76,7 +78,7 @@ func New(version string, source Source) *Metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		newPoolCollector(source), buildInfo(version),
-		m.adds, m.dels, m.noAddress, m.requestDuration,
+		m.adds, m.dels, m.noAddress, m.causes, m.requestDuration,
 		m.ec2Calls, m.ec2Errors, m.apiErrors, m.apiLatency, m.ec2Duration,
 		m.datapathChanges, m.natChanges, m.stepFailures,
 	)
@@ -99,6 +101,10 @@ func (m *Metrics) Release(reason string) { m.dels.WithLabelValues(reason).Inc() 
 // NoAddress counts a request that found no free address, whether it then
 // waited for one or failed.
 func (m *Metrics) NoAddress() { m.noAddress.Inc() }
+
+// Cause counts what kept a pod or the node from what it should have, by its
+// code (rpc.Reason.Code).
+func (m *Metrics) Cause(code string) { m.causes.WithLabelValues(code).Inc() }
 
 // EC2Call counts a call of the EC2 API, such as DescribeNetworkInterfaces. The
 // code is that of the EC2 error, or empty after success.

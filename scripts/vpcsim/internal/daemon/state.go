@@ -150,7 +150,10 @@ var errBusy = errors.New("locked")
 // file; it is free again when all have ended. The daemon holds it for life.
 func (s State) lock() (*os.File, error) {
 	for {
-		if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		switch err := os.MkdirAll(s.Dir, 0o755); {
+		case errors.Is(err, os.ErrNotExist):
+			continue // another command has just removed the folder that all share
+		case err != nil:
 			return nil, fmt.Errorf("creating the state folder: %w", err)
 		}
 		path := filepath.Join(s.Dir, "lock")
