@@ -12,20 +12,22 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestPage(t *testing.T) {
-	const golden = "testdata/settings.txt"
-	got := Page()
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+// TestPages holds the page that the daemon prints, and that of the
+// documentation, to the table.
+func TestPages(t *testing.T) {
+	for golden, got := range map[string]string{"testdata/settings.txt": Page(), "../docs/settings.md": Markdown()} {
+		if *update {
+			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got):\n%s", golden, d)
+		if d := cmp.Diff(string(want), got); d != "" {
+			t.Errorf("%s; `go test ./config -update` writes it anew (-want +got):\n%s", golden, d)
+		}
 	}
 }
 
