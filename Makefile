@@ -15,7 +15,7 @@ export GO
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the programs into bin/
@@ -49,6 +49,11 @@ bench: build ## measure against public peers; writes bin/bench.json
 difftest: ## compare with real kube-proxy in random clusters; CLUSTERS=n, SEED=n
 	@scripts/deps.sh difftest
 	$(GO) test ./scripts/difftest -count=1 -v -timeout 60m -clusters $(or $(CLUSTERS),200) -seed $(or $(SEED),1)
+
+.PHONY: sim-fleet
+sim-fleet: ## start 1000 nodes at once in virtual time, beside aws-node's rules; NODES=n, PODS=n, SEED=n
+	@scripts/deps.sh sim-fleet
+	$(GO) test ./ipamd/internal/fleet -count=1 -v -beside -nodes $(or $(NODES),1000) -pods $(or $(PODS),10) -seed $(or $(SEED),1)
 
 .PHONY: generate
 generate: ## write generated files anew

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs which a make target calls are installed.
 #
-#   scripts/deps.sh build|test|demo|bench|difftest|lint|generate
+#   scripts/deps.sh build|test|demo|bench|difftest|sim-fleet|lint|generate
 #
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says
 # what is missing, and how to get it. It is silent when there is nothing to do.
@@ -17,14 +17,14 @@ compiler=(gcc=gcc -lc=libc6-dev)
 peers=(/usr/lib/cni/ptp=containernetworking-plugins etcd=etcd-server)
 
 case ${1-} in
-build) ;;
+build | sim-fleet) ;;
 test) want+=("${network[@]}" "${compiler[@]}" "${peers[@]}") ;;
 demo) want+=("${network[@]}") ;;
 bench | difftest) want+=("${network[@]}" "${peers[@]}") ;;
 lint) want+=(shellcheck=shellcheck) ;;
 generate) want+=(protoc=protobuf-compiler) ;;
 *)
-	echo "usage: $0 build|test|demo|bench|difftest|lint|generate" >&2
+	echo "usage: $0 build|test|demo|bench|difftest|sim-fleet|lint|generate" >&2
 	exit 2
 	;;
 esac

@@ -9,8 +9,8 @@
 // It makes no call, waits for nothing and has no clock. It is not safe for
 // concurrent use.
 //
-// Invariants: a rate lies between the floor and the ceiling of its class; a
-// wait that was answered is enough, unless a throttled answer came since; no
+// Invariants: a rate is never over the ceiling of its class, and not cut below
+// its floor; a wait that was answered is enough, unless a throttled answer came since; no
 // node makes more calls than its burst and its ceiling allow.
 package budget
 
@@ -100,7 +100,7 @@ func (b *Budget) of(action string, now time.Time) *bucket {
 	if spread := b.spread(c); spread > 0 {
 		// Its turn is when the nodes before it have been served. Until all
 		// were, it has no more than its share.
-		made.rate = min(made.rate, max(b.floor(c), calls(c)/spread.Seconds()))
+		made.rate = min(made.rate, b.settings.Account(c).Refill/float64(b.crowd))
 		made.tokens, made.at, made.heard = min(made.tokens, calls(c)), b.joined.Add(time.Duration(b.place*float64(spread))), b.joined.Add(spread)
 	}
 	b.buckets[action] = made
@@ -123,11 +123,11 @@ func calls(c Class) float64 {
 	return 1
 }
 
-// spread is how long EC2 takes to serve the nodes that start together, with
-// half of its bucket in reserve for those that come in a bunch.
+// spread is how long EC2 takes to serve the nodes that start together, with a
+// quarter of its bucket in reserve for those that come in a bunch.
 func (b *Budget) spread(c Class) time.Duration {
 	account := b.settings.Account(c)
-	if short := float64(b.crowd)*calls(c) - account.Size/2; short > 0 {
+	if short := float64(b.crowd)*calls(c) - account.Size*3/4; short > 0 {
 		return time.Duration(short / account.Refill * float64(time.Second))
 	}
 	return 0
@@ -165,9 +165,10 @@ func (b *Budget) Throttled(action string, now time.Time) {
 	// first pause is as long as it takes to fill a quarter of it, on average.
 	account := b.settings.Account(c)
 	crowded := 4 * account.Refill / account.Size
-	k.rate = max(b.floor(c), min(k.rate*b.settings.Cut, crowded))
+	k.rate = max(min(k.rate, b.floor(c)), min(k.rate*b.settings.Cut, crowded))
 	// Those that were refused together come again spread over twice that time.
-	k.tokens, k.at, k.heard = 1, now.Add(time.Duration(2*b.random.Float64()/k.rate*float64(time.Second))), now
+	pause := 2 * b.random.Float64() / max(k.rate, b.floor(c))
+	k.tokens, k.at, k.heard = 1, now.Add(time.Duration(pause*float64(time.Second))), now
 }
 
 // Succeeded books an answer that came from behind the account's bucket,
@@ -185,7 +186,7 @@ type State struct {
 	Action    string
 	Rate      float64   // calls per second that the node may make now
 	Ceiling   float64   // and when nothing is throttled
-	Next      time.Time // when the next call may be made; not in the future of most
+	Next      time.Time // when the next call may be made: past, if that is at once
 	Throttled int       // answers so far
 }
 

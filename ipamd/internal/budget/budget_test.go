@@ -137,10 +137,10 @@ func TestJoin(t *testing.T) {
 		creates, attaches, reads time.Duration // when the last one calls
 	}{
 		{1, 0, 0, 0},
-		{12, 0, 0, 0},
-		{25, 0, 0, 2500 * time.Millisecond},
-		{50, 0, 5 * time.Second, 7500 * time.Millisecond},
-		{1000, 190 * time.Second, 195 * time.Second, 197500 * time.Millisecond},
+		{18, 0, 0, 0},
+		{25, 0, 0, 1250 * time.Millisecond},
+		{50, 0, 2500 * time.Millisecond, 6250 * time.Millisecond},
+		{1000, 185 * time.Second, 192500 * time.Millisecond, 196250 * time.Millisecond},
 	} {
 		var last [3]time.Duration
 		for i := range tt.nodes {
@@ -158,6 +158,27 @@ func TestJoin(t *testing.T) {
 				t.Errorf("%d nodes: the last %s is after %s, want about %s", tt.nodes, []string{create, attach, read}[j], last[j], want)
 			}
 		}
+	}
+}
+
+// TestJoinedShare has a node that joined call for more than the others do: until
+// all were served, it gets no more than its share, and is not throttled to less
+// than others are.
+func TestJoinedShare(t *testing.T) {
+	b := New(Settings{}, seeded(1))
+	b.Join(5000, start)
+	turn := start.Add(b.Take(create, start))
+	if taken, wait := drain(b, create, turn); taken != 1 || wait != 1000*time.Second {
+		t.Errorf("%d at once, then one in %s; want 1 and 1000 s", taken, wait)
+	}
+	b.Succeeded(create, turn)
+	b.Throttled(create, turn)
+	if s := b.State()[0]; s.Rate != 0.001 || s.Next.After(turn.Add(200*time.Second)) {
+		t.Errorf("throttled: %+v, want the rate to stay and a pause of at most 200 s", s)
+	}
+	b.Succeeded(create, start.Add(time.Hour))
+	if s := b.State()[0]; s.Rate != s.Ceiling {
+		t.Errorf("after an hour: %+v, want it to be recovered", s)
 	}
 }
 

@@ -15,8 +15,9 @@ func TestWalks(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		b, twin := New(Settings{}, seeded(seed)), New(Settings{}, seeded(seed))
+		nodes := 1
 		if seed%3 == 0 {
-			nodes := random.IntN(5000)
+			nodes = 1 + random.IntN(5000)
 			b.Join(nodes, start)
 			twin.Join(nodes, start)
 		}
@@ -50,7 +51,8 @@ func TestWalks(t *testing.T) {
 				}
 			}
 			for _, s := range b.State() {
-				if low := b.floor(ClassOf(s.Action)); s.Rate < low || s.Rate > s.Ceiling {
+				c := ClassOf(s.Action)
+				if low := min(b.floor(c), Documented(c).Refill/float64(nodes)); s.Rate < low || s.Rate > s.Ceiling {
 					t.Fatalf("seed %d: %s at %v/s, want %v to %v", seed, s.Action, s.Rate, low, s.Ceiling)
 				}
 			}
