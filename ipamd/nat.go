@@ -22,7 +22,7 @@ import (
 // truthEvery is how often EC2 is asked for the VPC's blocks. Between that the
 // metadata service is, which is local and costs nothing, but is only a hint:
 // when its answer changes, EC2 is asked at once.
-const truthEvery = 10 * time.Minute
+const truthEvery = time.Hour
 
 // vpc learns the IPv4 blocks of the VPC.
 type vpc struct {

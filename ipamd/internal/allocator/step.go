@@ -10,8 +10,11 @@ import (
 )
 
 const (
-	// resync is how old a description of EC2 may get. Nothing but us changes
-	// a node's ENIs as a rule, and describes count against the account.
+	// calm is how old a description of EC2 may get. Nothing but us changes a
+	// node's ENIs as a rule, and describes count against the account.
+	calm = 30 * time.Minute
+	// resync is how old it may get after a start, and after a call in doubt:
+	// what these left may show late.
 	resync = 5 * time.Minute
 	// following is how often EC2 is asked while an ENI is on its way.
 	following = 2 * time.Second
@@ -103,13 +106,21 @@ func (a *Allocator) lookDue() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	age := time.Since(a.described)
-	return (a.doubt && age >= redescribe) || age >= resync || (a.pool.Transitional() && age >= following)
+	return (a.doubt && age >= redescribe) || age >= a.oldest() || (a.pool.Transitional() && age >= following)
+}
+
+// oldest is how old the description may get.
+func (a *Allocator) oldest() time.Duration {
+	if a.described.Before(a.settled.Add(resync)) {
+		return resync
+	}
+	return calm
 }
 
 // describe looks at EC2.
 func (a *Allocator) describe(ctx context.Context) error {
 	now := time.Now()
-	leftovers := a.doubt || now.Sub(a.described) >= resync || a.detaching()
+	leftovers := a.doubt || now.Sub(a.described) >= a.oldest() || a.detaching()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	enis, err := a.cloud.Describe(ctx, leftovers)
@@ -183,7 +194,7 @@ func failureOf(err error) *pool.Failure {
 func (a *Allocator) again(now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	wait := resync - now.Sub(a.described)
+	wait := a.oldest() - now.Sub(a.described)
 	if a.pool.Transitional() {
 		wait = min(wait, following)
 	}
