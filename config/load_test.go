@@ -24,7 +24,7 @@ func defaults() Config {
 	return Config{
 		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
 		SNAT:    SNAT{Random: RandomPRNG},
-		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute},
+		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second},
 		Daemon:  Daemon{LogLevel: LogInfo, MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
 		Proxy: Proxy{Mode: ProxyIPTables, Window: 20 * time.Millisecond, Pods: LocalPods{Ours: true}, MasqueradeBit: 14,
@@ -85,6 +85,9 @@ func TestLoadGood(t *testing.T) {
 		want            func(*Config)
 	}{
 		{"ENABLE_PREFIX_DELEGATION", "true", func(c *Config) { c.Pool.Prefixes = true }},
+		{"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true", func(c *Config) { c.Pool.CustomNetwork = true }},
+		{"ENI_CONFIG_LABEL_DEF", "topology.kubernetes.io/zone", func(c *Config) { c.Pool.ENIConfigLabel = "topology.kubernetes.io/zone" }},
+		{"ENI_CONFIG_ANNOTATION_DEF", "example.com/eni", func(c *Config) { c.Pool.ENIConfigAnnotation = "example.com/eni" }},
 		{"WARM_IP_TARGET", "5", func(c *Config) { c.Pool.WarmAddresses = 5 }},
 		{"MINIMUM_IP_TARGET", "10", func(c *Config) { c.Pool.MinimumAddresses = 10 }},
 		{"WARM_PREFIX_TARGET", "0", func(c *Config) { c.Pool.WarmPrefixes = 0 }},
@@ -194,15 +197,16 @@ func bad() map[string][]string {
 		"CAUSEWAY_CONNTRACK_TCP_ESTABLISHED": {"86400", "-1s"}, "CAUSEWAY_CONNTRACK_TCP_CLOSE_WAIT": {"x"},
 		"CAUSEWAY_CONNTRACK_UDP": {"241h"}, "CAUSEWAY_CONNTRACK_UDP_STREAM": {"1d"},
 		"WARM_IP_TARGET": {"-1", "x"}, "MINIMUM_IP_TARGET": {"-1"}, "WARM_PREFIX_TARGET": {"-1", "1.5"}, "WARM_ENI_TARGET": {"-1", "32769"},
-		"CAUSEWAY_RELEASE_AFTER":        {"25h", "60"},
+		"CAUSEWAY_RELEASE_AFTER": {"25h", "60"},
+		"ENI_CONFIG_LABEL_DEF":   {"a b", "a/b/c"}, "ENI_CONFIG_ANNOTATION_DEF": {"-x"},
 		"ENABLE_IPv4":                   {"false", "0"},
 		"NETWORK_POLICY_ENFORCING_MODE": {"strict", "true"},
 	}
-	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "ENABLE_PREFIX_DELEGATION",
+	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
 		"CAUSEWAY_MASQUERADE_ALL", "CAUSEWAY_LOCALHOST_NODE_PORTS", "CAUSEWAY_CONNTRACK_TCP_LIBERAL"} {
 		vars[v] = []string{"yes", "2", "on", " true"}
 	}
-	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
+	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS",
 		"ENABLE_POD_ENI", "ENABLE_MULTI_NIC", "ENABLE_IMDS_ONLY_MODE", "DISABLE_NETWORK_RESOURCE_PROVISIONING",
 		"DISABLE_POD_V6", "DISABLE_INTROSPECTION", "ANNOTATE_POD_IP", "ENABLE_BANDWIDTH_PLUGIN"} {
 		vars[v] = []string{"true", "1", "yes"}

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"errors"
+	"strings"
+	"time"
+)
 
 // Pool says how many ENIs and addresses the node may hold, and for how long.
 type Pool struct {
@@ -26,6 +30,10 @@ type Pool struct {
 	// ReleaseAfter is for how long there must be too much before it goes back
 	// to the subnet; 0 means that it never does.
 	ReleaseAfter time.Duration
+	// CustomNetwork is whether ENIs of pods are made where an ENIConfig says.
+	CustomNetwork bool
+	// ENIConfigAnnotation and ENIConfigLabel are those of the Node that name it.
+	ENIConfigAnnotation, ENIConfigLabel string
 }
 
 // Unset is a target that is not set, which is not the same as 0.
@@ -55,6 +63,12 @@ func poolSettings() []setting {
 			"ENIs' worth of free addresses to hold, unless one of the targets above is set", into(parseTarget, func(c *Config) *int { return &c.Pool.WarmENIs })},
 		{"Pool.ReleaseAfter", "CAUSEWAY_RELEASE_AFTER", "1m", "0s..24h, as in 90s or 10m",
 			"for how long there must be too much before it goes back to the subnet; 0: it never does", into(parseDuration(24*time.Hour), func(c *Config) *time.Duration { return &c.Pool.ReleaseAfter })},
+		{"Pool.CustomNetwork", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false", "true or false",
+			"make the ENIs of pods where the node's ENIConfig says", into(parseBool, func(c *Config) *bool { return &c.Pool.CustomNetwork })},
+		{"Pool.ENIConfigAnnotation", "ENI_CONFIG_ANNOTATION_DEF", "k8s.amazonaws.com/eniConfig", "an annotation",
+			"annotation of the Node that names its ENIConfig", into(parseName, func(c *Config) *string { return &c.Pool.ENIConfigAnnotation })},
+		{"Pool.ENIConfigLabel", "ENI_CONFIG_LABEL_DEF", "k8s.amazonaws.com/eniConfig", "a label",
+			"label of the Node that names its ENIConfig; topology.kubernetes.io/zone for one in each zone", into(parseName, func(c *Config) *string { return &c.Pool.ENIConfigLabel })},
 	}
 }
 
@@ -64,4 +78,24 @@ func parseTarget(s string) (int, error) {
 		return Unset, nil
 	}
 	return parseInt(0, 1<<15)(s)
+}
+
+// parseName reads the key of a label or annotation: a name of up to 63
+// characters, after an optional DNS name and a slash (Kubernetes, "Labels and
+// Selectors", syntax).
+func parseName(s string) (string, error) {
+	domain, name, split := strings.Cut(s, "/")
+	if !split {
+		domain, name = "example.com", s
+	}
+	if !isName(domain, 253) || !isName(name, 63) {
+		return "", errors.New("not the name of a label")
+	}
+	return s, nil
+}
+
+func isName(s string, longest int) bool {
+	const ends = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	return s != "" && len(s) <= longest && strings.Trim(s, ends+"-_.") == "" &&
+		strings.ContainsAny(s[:1], ends) && strings.ContainsAny(s[len(s)-1:], ends)
 }

@@ -63,7 +63,6 @@ func settings() []setting {
 		must("ENABLE_IPv4", true, "IPv4 for pods; always on"),
 		must("ENABLE_IPv6", false, "IPv6 for pods"),
 		must("ENABLE_V6_EGRESS", false, "IPv6 egress of IPv4 pods"),
-		must("AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", false, "pods in subnets of an ENIConfig"),
 		must("ENABLE_POD_ENI", false, "branch ENIs, security groups for pods"),
 		must("ENABLE_MULTI_NIC", false, "several interfaces in a pod"),
 		must("ENABLE_IMDS_ONLY_MODE", false, "work without the EC2 API"),

@@ -12,6 +12,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/ipamd/internal/telemetry"
 	"github.com/causeway-cni/causeway/rpc"
+	"github.com/causeway-cni/causeway/rpc/reason"
 )
 
 // causes tells why a pod has no address, or the node not what it should have:
@@ -43,9 +44,9 @@ func (c *causes) events(api *kube.Client, known *cluster) {
 }
 
 // pod tells why a pod got no address.
-func (c *causes) pod(p pool.Pod, reason rpc.Reason, message string) {
-	c.metrics.Cause(reason.Code())
-	c.log.Warn("a pod got no address", "pod", p.Namespace+"/"+p.Name, "code", reason.Code(), "why", message)
+func (c *causes) pod(p pool.Pod, why rpc.Reason, message string) {
+	c.metrics.Cause(reason.Code(why))
+	c.log.Warn("a pod got no address", "pod", p.Namespace+"/"+p.Name, "code", reason.Code(why), "why", message)
 	api := c.api.Load()
 	if api == nil || p.Name == "" {
 		return
@@ -56,21 +57,21 @@ func (c *causes) pod(p pool.Pod, reason rpc.Reason, message string) {
 		uid = c.cluster.uid(key)
 	}
 	c.mu.Unlock()
-	api.Report(kube.Event{About: kube.Object{Pod: key, UID: uid}, Reason: reason.Code(), Message: message})
+	api.Report(kube.Event{About: kube.Object{Pod: key, UID: uid}, Reason: reason.Code(why), Message: message})
 }
 
 // node tells what the node lacks, now and then while that lasts.
-func (c *causes) node(reason rpc.Reason, message string, now time.Time) {
+func (c *causes) node(why rpc.Reason, message string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last, told := c.ofNode[reason]; told && now.Sub(last) < repeatAfter {
+	if last, told := c.ofNode[why]; told && now.Sub(last) < repeatAfter {
 		return
 	}
-	c.ofNode[reason] = now
-	c.metrics.Cause(reason.Code())
-	c.log.Warn("the node has not all that it should", "code", reason.Code(), "why", message)
+	c.ofNode[why] = now
+	c.metrics.Cause(reason.Code(why))
+	c.log.Warn("the node has not all that it should", "code", reason.Code(why), "why", message)
 	if api := c.api.Load(); api != nil {
-		api.Report(kube.Event{Reason: reason.Code(), Message: message})
+		api.Report(kube.Event{Reason: reason.Code(why), Message: message})
 	}
 }
 

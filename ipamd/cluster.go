@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
+	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
 	"github.com/causeway-cni/causeway/ipamd/internal/demand"
 	"github.com/causeway-cni/causeway/ipamd/internal/loop"
+	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/rpc"
 )
 
@@ -63,6 +66,20 @@ func (c *cluster) unwired(book *allocator.Allocator) int {
 	return len(c.known.Waiting(func(p demand.Pod) bool { return held[p.Key] }))
 }
 
+// place is where the node's ENIConfig says that ENIs are made.
+func (c *cluster) place(settings config.Pool) *pool.Place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	choice := c.known.Choose(settings.ENIConfigAnnotation, settings.ENIConfigLabel)
+	switch {
+	case !c.known.Known():
+		return &pool.Place{Missing: "custom networking is on, and the Kubernetes API has not said yet which ENIConfig applies to this node"}
+	case !choice.Found:
+		return &pool.Place{Missing: fmt.Sprintf("custom networking is on, and there is no ENIConfig %q (named by %s): create it, or name another one", choice.Name, choice.By)}
+	}
+	return &pool.Place{Subnet: pool.SubnetID(choice.Config.Subnet), SecurityGroups: choice.Config.SecurityGroups}
+}
+
 // uid is that of a pod; "" if it is not known.
 func (c *cluster) uid(key demand.Key) string {
 	c.mu.Lock()
@@ -77,15 +94,21 @@ func (c *cluster) node() *demand.Node {
 	return c.known.Node()
 }
 
-// followPods tells the book how many pods to expect, as the cluster changes.
+// followPods tells the book how many pods to expect and where ENIs are made, as
+// the cluster changes.
 func (r *rounds) followPods(c *cluster, book *allocator.Allocator) {
 	c.mu.Lock()
 	c.wake = r.wakePods
 	c.mu.Unlock()
 	told := 0
-	r.pods.Store(r.add(loop.Settings{Name: "scheduled pods", Coalesce: 20 * time.Millisecond, Resync: 10 * time.Second,
+	var place *pool.Place
+	r.pods.Store(r.add(loop.Settings{Name: "cluster", Coalesce: 20 * time.Millisecond, Resync: 10 * time.Second,
 		Pause: time.Second, LongestPause: time.Minute},
 		func(context.Context) (time.Duration, error) {
+			if now := r.daemon.place(); !reflect.DeepEqual(now, place) {
+				book.SetPlace(now)
+				place = now
+			}
 			if n := c.unwired(book); n != told || n > 0 {
 				book.Expect(n)
 				told = n

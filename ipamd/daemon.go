@@ -62,7 +62,7 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if c.Proxy.Mode != config.ProxyOff {
 		if d.service, err = newServiceProxy(proxyConfig{
 			Proxy: c.Proxy, Kube: c.Kube, Conntrack: c.Conntrack, NodeName: "MY_NODE_NAME",
-			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(),
+			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(), ENIConfigs: c.Pool.CustomNetwork,
 		}, d.rules, d.metrics, log); err != nil {
 			return err
 		}
@@ -132,6 +132,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
+	book.SetPlace(d.place())
 	path := datapath.New(datapath.Settings{
 		MTU: d.config.Network.MTU, VethPrefix: d.config.Network.VethPrefix,
 		Mark: d.config.Network.NodePortSupport || !d.config.SNAT.External, MarkValue: d.config.Network.ConnectionMark,
@@ -161,7 +162,7 @@ func (d *daemon) kube() *kube.Client {
 	if d.service != nil {
 		return d.service.kube
 	}
-	client, err := newKube(d.config.Kube, "", "MY_NODE_NAME", d.log)
+	client, err := newKube(d.config.Kube, "", "MY_NODE_NAME", d.config.Pool.CustomNetwork, d.log)
 	if err != nil {
 		d.log.Info("pods are not planned for before they ask: the Kubernetes API is not known", "reason", err)
 		return nil
@@ -184,6 +185,14 @@ func poolSettings(c config.Pool, limits pool.Limits, identity ec2.Identity, log 
 		},
 		ReleaseAfter: c.ReleaseAfter, ManageUntagged: c.ManageUntagged, InstanceID: identity.InstanceID,
 	}
+}
+
+// place is where ENIs of pods are made.
+func (d *daemon) place() *pool.Place {
+	if !d.config.Pool.CustomNetwork {
+		return nil
+	}
+	return d.cluster.place(d.config.Pool)
 }
 
 // starting is why there is no book yet.

@@ -49,6 +49,7 @@ type proxyConfig struct {
 	NodeName   string // of settings, for messages
 	PodLinks   string
 	SyncPeriod time.Duration
+	ENIConfigs bool   // are to be watched
 	Expected   string // file that keeps settings over a restart; "" for none
 }
 
@@ -64,7 +65,7 @@ const syncPeriod = 30 * time.Second
 const repairEvery = 500 * time.Millisecond
 
 func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metrics, log *slog.Logger) (*serviceProxy, error) {
-	client, err := newKube(c.Kube, c.Server, c.NodeName, log)
+	client, err := newKube(c.Kube, c.Server, c.NodeName, c.ENIConfigs, log)
 	if err != nil {
 		return nil, err
 	}
@@ -89,14 +90,14 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metri
 
 // newKube makes the client of the Kubernetes API; setting is what names the
 // node.
-func newKube(c config.Kube, server, setting string, log *slog.Logger) (*kube.Client, error) {
+func newKube(c config.Kube, server, setting string, eniConfigs bool, log *slog.Logger) (*kube.Client, error) {
 	name, err := nodeName(c.NodeName)
 	if err != nil {
 		return nil, err
 	}
 	client, err := kube.New(kube.Settings{
 		Kubeconfig: c.Kubeconfig, Endpoint: c.Endpoint, Server: server, ServiceHost: c.ServiceHost,
-		Node: name, NodeSetting: setting, Addrs: localAddrs(), Version: rpc.Version, Log: log,
+		Node: name, NodeSetting: setting, ENIConfigs: eniConfigs, Addrs: localAddrs(), Version: rpc.Version, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reaching the Kubernetes API: %w", err)

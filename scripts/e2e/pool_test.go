@@ -3,11 +3,14 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
 
 // crowd adds so many pods that serve.
@@ -116,5 +119,35 @@ func TestFragmentedSubnet(t *testing.T) {
 	s.within(10*time.Second, func() error { return s.event("Node", "n1", "NoPrefix") })
 	if n := len(s.book(node)); n != 100 {
 		t.Errorf("%d addresses are in the book, want 100", n)
+	}
+}
+
+// TestCustomNetworking makes ENIs where the node's ENIConfig says, once there is
+// one; a pod that comes before is told so.
+func TestCustomNetworking(t *testing.T) {
+	t.Parallel()
+	s := raise(t, `
+vpc: {cidr: 10.0.0.0/16, secondaryCIDRs: [100.64.0.0/16]}
+subnets: [{name: a, cidr: 10.0.0.0/24}, {name: pods, cidr: 100.64.0.0/24, zone: us-west-2a}]
+nodes: [{name: n1, subnet: a, type: t3.small}]
+`)
+	node := s.start("n1", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG=true", "ENI_CONFIG_LABEL_DEF=topology.kubernetes.io/zone", "CAUSEWAY_ASSIGN_WAIT=2s")
+	if refusal := s.refused(node, "early"); refusal.Details != "NoENIConfig" || !strings.Contains(refusal.Msg, "ENIConfig") {
+		t.Errorf("ADD: %q %q, want NoENIConfig", refusal.Msg, refusal.Details)
+	}
+	status, err := s.lab.Control.Status(s.ctx)
+	s.must(err)
+	_, err = s.lab.Control.Apply(s.ctx, control.Object{
+		"apiVersion": "crd.k8s.amazonaws.com/v1alpha1", "kind": "ENIConfig", "metadata": map[string]any{"name": "us-west-2a"},
+		"spec": map[string]any{"subnet": status.Subnets[1].ID},
+	})
+	s.must(err)
+	pods := s.crowd(node, "pod", 6)
+	s.holds(node, 3, 0, 6)
+	s.reach(pods...)
+	for _, p := range pods {
+		if !netip.MustParsePrefix("100.64.0.0/24").Contains(p.IP) {
+			t.Errorf("%s has %s, want one of the ENIConfig's subnet", p.Name, p.IP)
+		}
 	}
 }

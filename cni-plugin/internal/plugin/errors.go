@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/causeway-cni/causeway/rpc"
+	"github.com/causeway-cni/causeway/rpc/reason"
 )
 
 // rpcError is the one place where a failed call to ipamd gets a CNI error code
@@ -25,7 +26,7 @@ func rpcError(doing string, err error, c call) error {
 		if f.GetReason() == rpc.Reason_REASON_INVALID_REQUEST {
 			code = types.ErrInvalidNetworkConfig
 		}
-		return types.NewError(code, fmt.Sprintf("%s%s: %s", doing, pod, f.GetMessage()), f.GetReason().Code())
+		return types.NewError(code, fmt.Sprintf("%s%s: %s", doing, pod, f.GetMessage()), reason.Code(f.GetReason()))
 	}
 	st := status.Convert(err)
 	switch {

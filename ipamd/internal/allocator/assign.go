@@ -111,6 +111,14 @@ func (a *Allocator) Expect(pods int) {
 	a.wake()
 }
 
+// SetPlace says where new ENIs are made; nil: as the primary one.
+func (a *Allocator) SetPlace(place *pool.Place) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pool.SetPlace(place)
+	a.wake()
+}
+
 // serve gives addresses to those who wait, in their turn. The lock is held.
 func (a *Allocator) serve(now time.Time) {
 	for len(a.waiters) > 0 {

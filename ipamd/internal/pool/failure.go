@@ -228,6 +228,8 @@ const (
 	DeviceLate
 	// CallFailed: EC2 refused; Failure says what.
 	CallFailed
+	// NoPlace: it is not known in which subnet to make ENIs.
+	NoPlace
 )
 
 // Refusal is the error of an assignment that cannot be made.
@@ -251,6 +253,9 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		if !e.ready && p.countFree(e, now) > 0 && e.Status != Available {
 			return &Refusal{Cause: DeviceLate, Message: fmt.Sprintf("ENI %s is %s as device %d, but no interface with MAC %s has appeared on the node", e.ID, e.Status, e.Device, e.MAC)}
 		}
+	}
+	if p.place != nil && p.place.Missing != "" {
+		return &Refusal{Cause: NoPlace, Message: p.place.Missing}
 	}
 	c := p.Count(now)
 	if c.Assigned+c.Cooling >= c.MaxAddresses {

@@ -288,34 +288,49 @@ func (g *growth) full(subnet SubnetID) bool {
 func (g *growth) isScarce(subnet SubnetID) bool { return g.scarce[subnet].After(g.now) }
 
 // create asks for further ENIs, each with the addresses that it should bring,
-// in the subnet and with the security groups of the primary one. An ENI takes
+// in the subnet and with the security groups of the primary one, or those that
+// were told. An ENI takes
 // an address for itself: where they are scarce, none is created while a call
 // may bring what is needed. Nor is one while those on their way have room: they
 // are asked for more when they are there.
 func (g *growth) create() {
 	g.need -= g.coming
-	primary := g.primary()
-	if primary == nil || g.blocked(block{create, string(primary.Subnet)}, g.now) {
+	place, ok := g.where()
+	if !ok || g.blocked(block{create, string(place.Subnet)}, g.now) {
 		return
 	}
-	for g.slots < g.maxENIs() && !(g.asking && g.isScarce(primary.Subnet)) {
-		slots := min(g.settings.Limits.slots(), g.wanted(primary.Subnet))
+	for g.slots < g.maxENIs() && !(g.asking && g.isScarce(place.Subnet)) {
+		slots := min(g.settings.Limits.slots(), g.wanted(place.Subnet))
 		if slots <= 0 {
 			return
 		}
 		g.asking = true
 		g.tokens++
 		c := CreateENI{
-			Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups,
+			Subnet: place.Subnet, SecurityGroups: place.SecurityGroups,
 			Token: fmt.Sprintf("%s-%d-%d", g.settings.InstanceID, g.now.UnixNano(), g.tokens), Created: g.now, Reason: g.reason,
 		}
-		if c.Addresses = slots; g.prefixes(primary.Subnet) {
+		if c.Addresses = slots; g.prefixes(place.Subnet) {
 			c.Addresses, c.Prefixes = 0, slots
 		}
-		g.need -= slots * g.perSlot(primary.Subnet)
+		g.need -= slots * g.perSlot(place.Subnet)
 		g.slots++
 		g.actions = append(g.actions, c)
 	}
+}
+
+// where is the place of a new ENI; false if it is not known.
+func (p *Pool) where() (Place, bool) {
+	primary := p.primary()
+	switch {
+	case primary == nil, p.place != nil && p.place.Missing != "":
+		return Place{}, false
+	case p.place == nil:
+		return Place{Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups}, true
+	case len(p.place.SecurityGroups) == 0:
+		return Place{Subnet: p.place.Subnet, SecurityGroups: primary.SecurityGroups}, true
+	}
+	return *p.place, true
 }
 
 func (p *Pool) primary() *entry {

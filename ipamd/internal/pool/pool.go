@@ -64,6 +64,7 @@ type Pool struct {
 	leaving    map[netip.Addr]bool // on their way back to the subnet
 	surplus    time.Time           // since when there is too much; zero if there is not
 	scheduled  int                 // pods that come to this node and have no address
+	place      *Place              // where new ENIs are made; nil: as the primary one
 	observed   bool                // EC2 was described at least once
 	tokens     int                 // CreateENI actions planned, for idempotency tokens
 }
@@ -102,6 +103,19 @@ func New(s Settings) *Pool {
 // Expect says how many pods were scheduled to this node that have no address:
 // they are planned for before they ask.
 func (p *Pool) Expect(pods int) { p.scheduled = max(0, pods) }
+
+// Place is where the ENIs of pods are made, apart from the primary one: with
+// custom networking no pod has an address of that.
+type Place struct {
+	Subnet         SubnetID
+	SecurityGroups []string // none: those of the primary ENI
+	// Missing says why it is not known where; no ENI is made then.
+	Missing string
+}
+
+// SetPlace says where new ENIs are made; nil: in the subnet of the primary one,
+// which then serves pods as well. Pods keep what they have.
+func (p *Pool) SetPlace(place *Place) { p.place = place }
 
 // Observed says whether EC2 was described at least once.
 func (p *Pool) Observed() bool { return p.observed }
@@ -256,7 +270,7 @@ func (p *Pool) room(e *entry) int {
 func (p *Pool) managed(e ENI) bool {
 	switch {
 	case e.Primary:
-		return true
+		return p.place == nil
 	case e.Card != 0 || (e.Type != "" && e.Type != "interface" && e.Type != "efa"):
 		return false
 	case e.Tags[TagNoManage] == "true":

@@ -239,3 +239,32 @@ func BenchmarkPlan5000(b *testing.B) {
 		p.Plan(0, t0)
 	}
 }
+
+// With custom networking no pod gets an address of the primary ENI, and others
+// are made where it says.
+func TestPlace(t *testing.T) {
+	p := New(with(func(*Settings) {}))
+	p.Observe([]ENI{eni(0, 9)}, true, t0)
+	ready(p, 0)
+	before, _, _ := p.Assign(request("before"), t0)
+	p.SetPlace(&Place{Missing: "no ENIConfig"})
+	want(t, plan(p, 1, t0))
+	if _, _, ok := p.Assign(request("a"), t0); ok {
+		t.Error("a pod got an address of the primary ENI")
+	}
+	if why := p.Why(t0); why.Cause != NoPlace || why.Message != "no ENIConfig" {
+		t.Errorf("refused: %+v", why)
+	}
+	p.SetPlace(&Place{Subnet: "subnet-9", SecurityGroups: []string{"sg-9"}})
+	got := p.Plan(1, t0)[0].(CreateENI)
+	if got.Subnet != "subnet-9" || got.Addresses != 3 || got.SecurityGroups[0] != "sg-9" {
+		t.Errorf("planned %+v", got)
+	}
+	p.SetPlace(&Place{Subnet: "subnet-9"})
+	if got := p.Plan(1, t0)[0].(CreateENI); got.SecurityGroups[0] != "sg-1" {
+		t.Errorf("planned %+v, want the primary ENI's groups", got)
+	}
+	if c := p.Count(t0); c.MaxAddresses != 18 || p.Assignments()[0].Address != before.Address {
+		t.Errorf("counted %+v, held %v", c, p.Assignments())
+	}
+}

@@ -103,7 +103,7 @@ func (m *Metrics) Release(reason string) { m.dels.WithLabelValues(reason).Inc() 
 func (m *Metrics) NoAddress() { m.noAddress.Inc() }
 
 // Cause counts what kept a pod or the node from what it should have, by its
-// code (rpc.Reason.Code).
+// code (reason.Code).
 func (m *Metrics) Cause(code string) { m.causes.WithLabelValues(code).Inc() }
 
 // EC2Call counts a call of the EC2 API, such as DescribeNetworkInterfaces. The
