@@ -79,13 +79,14 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	tasks.Go(func() error {
 		return serveHTTP(ctx, log, "CAUSEWAY_METRICS_BIND_ADDRESS", c.Daemon.MetricsAddr, telemetry.Handler(d.metrics, d.ready, d.state))
 	})
-	tasks.Go(func() error { return d.start(ctx, tasks) })
+	api := d.kube()
+	tasks.Go(func() error { return d.start(ctx, tasks, api) })
 	if d.service != nil {
 		for _, task := range d.service.tasks() {
 			tasks.Go(func() error { return task(ctx) })
 		}
 	}
-	if api := d.kube(); api != nil {
+	if api != nil {
 		d.causes.events(api, d.cluster)
 		tasks.Go(func() error { return api.WriteEvents(ctx) })
 		tasks.Go(func() error { return api.WatchNode(ctx, d.cluster) })
@@ -97,7 +98,7 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 }
 
 // start learns which instance this is, and starts the loops.
-func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
+func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Client) error {
 	identity, err := awaitIdentity(ctx, config.StateDir, d.log)
 	if err != nil {
 		return ignoreCancel(ctx, err)
@@ -110,6 +111,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group) error {
 	if err != nil {
 		return fmt.Errorf("preparing the EC2 client: %w", err)
 	}
+	takeTurns(ctx, cloud, api, d.log)
 	limits, err := awaitLimits(ctx, cloud, identity.InstanceType, d.log)
 	if err != nil {
 		return ignoreCancel(ctx, err)
