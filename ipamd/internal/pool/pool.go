@@ -279,17 +279,8 @@ func (p *Pool) managed(e ENI) bool {
 	return p.settings.ManageUntagged || e.Tags[TagInstance] == p.settings.InstanceID
 }
 
-// free are the addresses of an ENI that could be handed out now, were its
-// device ready: the one that was free for longest first.
-func (p *Pool) free(e *entry, now time.Time) []netip.Addr {
-	var out []netip.Addr
-	p.eachFree(e, now, func(a netip.Addr) { out = append(out, a) })
-	slices.SortFunc(out, func(a, b netip.Addr) int {
-		return cmp.Or(p.lastUse(a).Compare(p.lastUse(b)), a.Compare(b))
-	})
-	return out
-}
-
+// countFree is how many addresses of an ENI could be handed out now, were its
+// device ready.
 func (p *Pool) countFree(e *entry, now time.Time) int {
 	n := 0
 	p.eachFree(e, now, func(netip.Addr) { n++ })
