@@ -75,8 +75,55 @@ func TestCauses(t *testing.T) {
 	}
 }
 
+// TestCausesOfTheStart has those of a daemon that does not know its node yet.
+func TestCausesOfTheStart(t *testing.T) {
+	for _, c := range []struct{ code, faults, word string }{
+		{"IMDSLate", outage, "metadata service"},
+		{"Starting", "{action: DescribeNetworkInterfaces, effect: {latency: 30s}}", "EC2"},
+	} {
+		t.Run(c.code, func(t *testing.T) {
+			t.Parallel()
+			s := raise(t, small)
+			s.faults(c.faults)
+			node := s.lab.Node("n1")
+			_, err := node.StartIpamd("CAUSEWAY_ASSIGN_WAIT=3s")
+			s.must(err)
+			s.within(10*time.Second, func() error {
+				_, err := node.Exec(s.ctx, "test", "-S", "/run/causeway/ipamd.sock")
+				return err
+			})
+			s.told(node, c.code, []string{c.word})
+		})
+	}
+}
+
+// TestCausesOfHostPorts refuses a host port that another pod has.
+func TestCausesOfHostPorts(t *testing.T) {
+	t.Parallel()
+	s := raise(t, small)
+	node := s.start("n1")
+	web := harness.HostPort{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"}
+	_, err := node.AddPod(s.ctx, "web", web)
+	s.must(err)
+	s.told(node, "HostPortTaken", []string{"8080", "default/web"}, web)
+}
+
+// TestMaxPods tells the Node that kubelet takes more pods than there can be
+// addresses.
+func TestMaxPods(t *testing.T) {
+	t.Parallel()
+	s := raise(t, small)
+	s.start("n1")
+	_, err := s.lab.Control.Apply(s.ctx, control.Object{
+		"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": "n1"},
+		"status": map[string]any{"capacity": map[string]any{"pods": "110"}},
+	})
+	s.must(err)
+	s.within(10*time.Second, func() error { return s.event("Node", "n1", "TooManyPods") })
+}
+
 // told adds pods until one is refused, and looks for the cause everywhere.
-func (s *story) told(node *harness.Node, code string, words []string) {
+func (s *story) told(node *harness.Node, code string, words []string, ports ...harness.HostPort) {
 	s.Helper()
 	name := ""
 	var refusal *types.Error
@@ -84,10 +131,11 @@ func (s *story) told(node *harness.Node, code string, words []string) {
 		if i == 4 {
 			s.Fatalf("%d pods were added, and none refused", i)
 		}
-		name = fmt.Sprintf("late%d", i)
+		name = strings.ToLower(fmt.Sprintf("%s%d", code, i))
 		s.scheduled(node, name)
 		pod, err := node.NewSandbox(s.ctx, name)
 		s.must(err)
+		pod.HostPorts = ports
 		ctx, cancel := context.WithTimeout(s.ctx, 30*time.Second)
 		if err := pod.Add(ctx); err != nil && !errors.As(err, &refusal) {
 			s.Fatal(err)
