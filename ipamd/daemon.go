@@ -41,6 +41,7 @@ type daemon struct {
 	server  *server.Server
 	rules   *proxy.Proxy
 	service *serviceProxy // nil if services are another's
+	cloud   atomic.Pointer[ec2.Cloud]
 	book    atomic.Pointer[allocator.Allocator]
 	// identified: the metadata service has said which instance this is.
 	identified atomic.Bool
@@ -112,6 +113,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 		return fmt.Errorf("preparing the EC2 client: %w", err)
 	}
 	takeTurns(ctx, cloud, api, d.log)
+	d.cloud.Store(cloud)
 	limits, err := awaitLimits(ctx, cloud, identity.InstanceType, d.log)
 	if err != nil {
 		return ignoreCancel(ctx, err)
@@ -232,6 +234,9 @@ func (d *daemon) snapshot() telemetry.Snapshot {
 	for _, e := range s.ENIs {
 		out.ENIs = append(out.ENIs, telemetry.ENI{ID: string(e.ID), Device: e.Device, Total: s.Count.TotalByENI[e.ID],
 			Assigned: s.Count.AssignedByENI[e.ID], Ready: s.Count.ReadyENIs[e.ID]})
+	}
+	for _, b := range d.cloud.Load().Budget() {
+		out.Budgets = append(out.Budgets, telemetry.Budget{Action: b.Action, Rate: b.Rate, Ceiling: b.Ceiling, Wait: max(0, time.Until(b.Next))})
 	}
 	return out
 }

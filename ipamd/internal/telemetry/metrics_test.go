@@ -35,6 +35,33 @@ func scrape(t *testing.T, m *Metrics, skip ...string) []string {
 	return samples
 }
 
+// TestBudgetIsReadAtScrape shows what may be asked of EC2.
+func TestBudgetIsReadAtScrape(t *testing.T) {
+	m := New("v1", func() Snapshot {
+		return Snapshot{Budgets: []Budget{
+			{Action: "CreateNetworkInterface", Rate: 0.05, Ceiling: 1, Wait: 1500 * time.Millisecond},
+			{Action: "DescribeSubnets", Rate: 4, Ceiling: 4},
+		}}
+	})
+	want := []string{
+		`causeway_ec2_budget_ceiling{fn="CreateNetworkInterface"} 1`,
+		`causeway_ec2_budget_ceiling{fn="DescribeSubnets"} 4`,
+		`causeway_ec2_budget_rate{fn="CreateNetworkInterface"} 0.05`,
+		`causeway_ec2_budget_rate{fn="DescribeSubnets"} 4`,
+		`causeway_ec2_budget_wait_seconds{fn="CreateNetworkInterface"} 1.5`,
+		`causeway_ec2_budget_wait_seconds{fn="DescribeSubnets"} 0`,
+	}
+	var got []string
+	for _, line := range scrape(t, m) {
+		if strings.HasPrefix(line, "causeway_ec2_budget_") {
+			got = append(got, line)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestPoolIsReadAtScrape changes the pool between two scrapes.
 func TestPoolIsReadAtScrape(t *testing.T) {
 	pool := Snapshot{

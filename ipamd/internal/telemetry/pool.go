@@ -6,7 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Snapshot is the pool of ENIs and addresses at one moment.
+// Snapshot is the pool of ENIs and addresses at one moment, and what may be
+// asked of EC2 to change it.
 type Snapshot struct {
 	ENIs []ENI
 	// MaxENIs and MaxAddresses are what this node may hold: the limits of
@@ -16,6 +17,8 @@ type Snapshot struct {
 	Total, Assigned, Cooling int
 	// Waiting is the number of requests that wait for an address.
 	Waiting int
+	// Budgets are those of the EC2 actions that were called for.
+	Budgets []Budget
 }
 
 // ENI is one ENI of a Snapshot.
@@ -40,6 +43,7 @@ type poolCollector struct {
 	eniAllocated, eniMax, addressMax      *prometheus.Desc
 	total, assigned, cooling, waiting     *prometheus.Desc
 	assignedPerENI, totalPerENI, eniReady *prometheus.Desc
+	budget                                budgetDescs
 }
 
 func newPoolCollector(source Source) *poolCollector {
@@ -48,6 +52,7 @@ func newPoolCollector(source Source) *poolCollector {
 	}
 	return &poolCollector{
 		source:         source,
+		budget:         newBudgetDescs(),
 		eniAllocated:   desc("awscni_eni_allocated", "ENIs that the node holds."),
 		eniMax:         desc("awscni_eni_max", "ENIs that the node may hold."),
 		addressMax:     desc("awscni_ip_max", "Addresses for pods that the node may hold."),
@@ -69,6 +74,7 @@ func (c *poolCollector) Describe(descs chan<- *prometheus.Desc) {
 	} {
 		descs <- d
 	}
+	c.budget.describe(descs)
 }
 
 // Collect implements prometheus.Collector.
@@ -89,6 +95,7 @@ func (c *poolCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(c.totalPerENI, eni.Total, eni.ID)
 		gauge(c.eniReady, boolean(eni.Ready), eni.ID, strconv.Itoa(eni.Device))
 	}
+	c.budget.collect(s.Budgets, metrics)
 }
 
 func boolean(b bool) int {
