@@ -136,6 +136,9 @@ const hopeless = 4
 func (g *growth) attachOrDelete(e *entry) {
 	key := block{attach, string(e.ID)}
 	refused := g.blocks[key].times
+	if f := g.blocks[key].failure; f != nil && f.Class == Throttled {
+		refused = 0 // it says nothing about the ENI
+	}
 	inUse := g.inUse(e)
 	fresh := !e.retired && g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
 	if g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -257,7 +258,7 @@ func TestAnENIWithPodsIsAttachedAgain(t *testing.T) {
 		{"it was refused often", nil, func(p *Pool) {
 			hold(p)
 			for i := range hopeless + 1 {
-				p.Failed(AttachENI{ENI: "eni-2"}, &Failure{Class: Throttled, Err: fmt.Errorf("no")}, t0.Add(time.Duration(i)*time.Minute))
+				p.Failed(AttachENI{ENI: "eni-2"}, &Failure{Class: Refused, Err: fmt.Errorf("no")}, t0.Add(time.Duration(i)*time.Minute))
 			}
 		}, []ENI{eni(0, 3), detached}, 0, []string{again}},
 		{"another would take its place", nil, hold, []ENI{eni(0, 0), eni(1, 0), fresh, detached}, 9, []string{
@@ -273,6 +274,31 @@ func TestAnENIWithPodsIsAttachedAgain(t *testing.T) {
 			p.Observe(c.enis, true, later)
 			want(t, plan(p, c.waiting, later), c.want...)
 		})
+	}
+}
+
+// An ENI that cannot be attached is given up, but not for EC2's being busy.
+func TestHopelessENIsAreGivenUp(t *testing.T) {
+	for class, want := range map[Class]string{
+		Refused:   "delete eni-1 (attached to nothing and not needed)",
+		Throttled: "attach eni-1 as device 1 (3 waiting, 1 headroom)",
+	} {
+		p := New(settings)
+		fresh := eni(1, 3)
+		fresh.Status, fresh.AttachmentID, fresh.Device = Available, "", 0
+		p.Observe([]ENI{eni(0, 0), fresh}, true, t0)
+		now := t0
+		for range hopeless + 1 {
+			p.Failed(AttachENI{ENI: "eni-1", Device: 1}, &Failure{Class: class, Err: fmt.Errorf("no")}, now)
+			now = now.Add(2 * time.Minute)
+		}
+		var got []string
+		for _, action := range p.Plan(3, now) {
+			got = append(got, action.String())
+		}
+		if !slices.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", class, got, want)
+		}
 	}
 }
 
