@@ -10,6 +10,7 @@ import (
 var pure = []string{
 	"./cni-plugin/podnet",
 	"./ipamd/linux",
+	"./ipamd/internal/awsnode",
 	"./ipamd/internal/budget",
 	"./ipamd/internal/demand",
 	"./ipamd/internal/hostnet",
