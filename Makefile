@@ -55,6 +55,10 @@ sim-fleet: ## start 1000 nodes at once in virtual time, beside aws-node's rules;
 	@scripts/deps.sh sim-fleet
 	$(GO) test ./ipamd/internal/fleet -count=1 -v -beside -nodes $(or $(NODES),1000) -pods $(or $(PODS),10) -seed $(or $(SEED),1)
 
+.PHONY: soak
+soak: ## live through thousands of random lives of nodes that crash at any moment; LIVES=n
+	$(GO) test ./ipamd/internal/allocator -count=1 -v -timeout 60m -run 'TestRestartAnywhere$$' -lives $(or $(LIVES),10000) | grep -v '^ *---\|^=== '
+
 .PHONY: generate
 generate: ## write generated files anew
 	@scripts/deps.sh generate

@@ -50,6 +50,8 @@ const (
 	protect  call = "protect"
 	assign   call = "assign"
 	remove   call = "delete"
+	unassign call = "unassign"
+	detach   call = "detach"
 )
 
 // fault is what goes wrong with a call.
@@ -105,11 +107,17 @@ func (f *fakeEC2) address() netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 0, byte(f.made / 250), byte(f.made%250 + 4)})
 }
 
+func (f *fakeEC2) prefix() netip.Prefix {
+	f.made++
+	f.left -= 16
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(1 + f.made/4096), byte(f.made / 16), byte(f.made % 16 * 16)}), 28)
+}
+
 func (f *fakeEC2) remember() {
 	var now []pool.ENI
 	for _, id := range slices.Sorted(maps.Keys(f.enis)) {
 		e := *f.enis[id]
-		e.Addresses = slices.Clone(e.Addresses)
+		e.Addresses, e.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
 		now = append(now, e)
 	}
 	f.past = append(f.past, moment{time.Now(), now})
@@ -135,7 +143,7 @@ func (f *fakeEC2) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, err
 	var out []pool.ENI
 	for _, e := range shown.enis {
 		if !f.hidden[e.ID] && (leftovers || e.Status != pool.Available) {
-			e.Addresses = slices.Clone(e.Addresses)
+			e.Addresses, e.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
 			out = append(out, e)
 		}
 	}
@@ -155,7 +163,7 @@ func (f *fakeEC2) Apply(ctx context.Context, action pool.Action) (pool.Result, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if a, ok := action.(pool.AssignAddresses); ok && wrong == half {
-		a.Count = max(1, a.Count/2)
+		a.Count, a.Prefixes = (a.Count+1)/2, (a.Prefixes+1)/2
 		action = a
 	}
 	result, err := f.carryOut(action)
@@ -179,6 +187,10 @@ func name(action pool.Action) call {
 		return protect
 	case pool.AssignAddresses:
 		return assign
+	case pool.UnassignAddresses:
+		return unassign
+	case pool.DetachENI:
+		return detach
 	}
 	return remove
 }
@@ -238,6 +250,11 @@ func (f *fakeEC2) has() (enis, attached int, addresses []netip.Addr) {
 			attached++
 		}
 		addresses = append(addresses, e.Addresses...)
+		for _, p := range e.Prefixes {
+			for a := p.Addr(); p.Contains(a); a = a.Next() {
+				addresses = append(addresses, a)
+			}
+		}
 	}
 	return enis, attached, addresses
 }
@@ -247,7 +264,7 @@ func (f *fakeEC2) owner(a netip.Addr) pool.ENIID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, e := range f.enis {
-		if slices.Contains(e.Addresses, a) {
+		if slices.Contains(e.Addresses, a) || slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) {
 			return id
 		}
 	}

@@ -23,6 +23,15 @@ func (f *fakeEC2) carryOut(action pool.Action) (pool.Result, error) {
 			return pool.Result{}, failure(pool.NotFound, "InvalidAttachmentID.NotFound: %s", a.AttachmentID)
 		}
 		e.DeleteOnTermination = true
+	case pool.UnassignAddresses:
+		return pool.Result{}, f.unassign(a)
+	case pool.DetachENI:
+		e := f.enis[a.ENI]
+		if e == nil || e.AttachmentID != a.AttachmentID {
+			return pool.Result{}, failure(pool.NotFound, "InvalidAttachmentID.NotFound: %s", a.AttachmentID)
+		}
+		e.Status, e.AttachmentID, e.DeleteOnTermination = pool.Available, "", false
+		delete(f.there, e.ID)
 	case pool.DeleteENI:
 		switch e := f.enis[a.ENI]; {
 		case e == nil:
@@ -30,7 +39,7 @@ func (f *fakeEC2) carryOut(action pool.Action) (pool.Result, error) {
 		case e.Status != pool.Available:
 			return pool.Result{}, failure(pool.InUse, "InvalidParameterValue: %s is in use", a.ENI)
 		default:
-			f.left += 1 + len(e.Addresses)
+			f.left += 1 + len(e.Addresses) + 16*len(e.Prefixes)
 			delete(f.enis, a.ENI)
 		}
 	}
@@ -43,19 +52,22 @@ func (f *fakeEC2) create(a pool.CreateENI) (pool.Result, error) {
 		return pool.Result{}, failure(pool.InUse, "IdempotentParameterMismatch: %s", a.Token)
 	}
 	if e == nil {
-		if a.Addresses+1 > f.limits.AddressesPerENI {
+		if a.Addresses+a.Prefixes+1 > f.limits.AddressesPerENI {
 			return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded")
 		}
-		if a.Addresses+1 > f.left {
+		if a.Addresses+16*a.Prefixes+1 > f.left {
 			return pool.Result{}, full()
 		}
 		f.tokens[a.Token] = ""
 		e = f.newENI(a.Addresses)
+		for range a.Prefixes {
+			e.Prefixes = append(e.Prefixes, f.prefix())
+		}
 		e.Created = a.Created
 		f.tokens[a.Token] = e.ID
 	}
 	created := *e
-	created.Addresses = slices.Clone(e.Addresses)
+	created.Addresses, created.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
 	return pool.Result{Created: &created}, nil
 }
 
@@ -92,9 +104,9 @@ func (f *fakeEC2) assign(a pool.AssignAddresses) (pool.Result, error) {
 	switch {
 	case e == nil:
 		return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
-	case len(e.Addresses)+1+a.Count > f.limits.AddressesPerENI:
+	case len(e.Addresses)+len(e.Prefixes)+1+a.Count+a.Prefixes > f.limits.AddressesPerENI:
 		return pool.Result{}, failure(pool.AddressLimit, "PrivateIpAddressLimitExceeded: %s", a.ENI)
-	case a.Count > f.left:
+	case a.Count+16*a.Prefixes > f.left:
 		return pool.Result{}, full()
 	}
 	var out []netip.Addr
@@ -102,5 +114,32 @@ func (f *fakeEC2) assign(a pool.AssignAddresses) (pool.Result, error) {
 		out = append(out, f.address())
 	}
 	e.Addresses = append(e.Addresses, out...)
-	return pool.Result{Assigned: out}, nil
+	var prefixes []netip.Prefix
+	for range a.Prefixes {
+		prefixes = append(prefixes, f.prefix())
+	}
+	e.Prefixes = append(e.Prefixes, prefixes...)
+	return pool.Result{Assigned: out, AssignedPrefixes: prefixes}, nil
+}
+
+// unassign takes all or nothing.
+func (f *fakeEC2) unassign(a pool.UnassignAddresses) error {
+	e := f.enis[a.ENI]
+	if e == nil {
+		return failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+	}
+	for _, x := range a.Addresses {
+		if !slices.Contains(e.Addresses, x) {
+			return failure(pool.Refused, "InvalidParameterValue: %s is not assigned to %s", x, a.ENI)
+		}
+	}
+	for _, x := range a.Prefixes {
+		if !slices.Contains(e.Prefixes, x) {
+			return failure(pool.Refused, "InvalidParameterValue: %s is not assigned to %s", x, a.ENI)
+		}
+	}
+	e.Addresses = slices.DeleteFunc(e.Addresses, func(x netip.Addr) bool { return slices.Contains(a.Addresses, x) })
+	e.Prefixes = slices.DeleteFunc(e.Prefixes, func(x netip.Prefix) bool { return slices.Contains(a.Prefixes, x) })
+	f.left += len(a.Addresses) + 16*len(a.Prefixes)
+	return nil
 }

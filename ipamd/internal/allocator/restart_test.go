@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -15,18 +16,26 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
 
+var lives = flag.Int("lives", 48, "lives of TestRestartAnywhere")
+
 // A random life of a node that crashes after any step, also with calls on
 // their way: what pods hold, and what cools down, is the same after each start.
+// Single addresses and prefixes take turns, and so do lives in which things are
+// given back.
 func TestRestartAnywhere(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(*lives) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { live(t, rand.New(rand.NewPCG(seed, 7))) })
+			s := settingsFor(large)
+			s.Pool.Prefixes, s.Pool.ReleaseAfter = seed%2 == 1, time.Duration(seed/2%3)*3*time.Second
+			s.Pool.Targets = [...]pool.Targets{{}, {WarmAddresses: 3, MinimumAddresses: 6},
+				{WarmENIs: pool.Target{Number: 1, Set: true}, WarmPrefixes: pool.Target{Number: 1, Set: true}}}[seed/6%3]
+			synctest.Test(t, func(t *testing.T) { live(t, s, rand.New(rand.NewPCG(seed, 7))) })
 		})
 	}
 }
 
-func live(t *testing.T, r *rand.Rand) {
-	ec2, dir, s := newEC2(large, 0), t.TempDir(), settingsFor(large)
+func live(t *testing.T, s Settings, r *rand.Rand) {
+	ec2, dir := newEC2(large, 0), t.TempDir()
 	ec2.latency, ec2.device, ec2.lag = 300*time.Millisecond, time.Second, 2*time.Second
 	chance := rand.New(rand.NewPCG(r.Uint64(), 7)) // used under the lock of EC2
 	ec2.fault = func(c call, _ int) fault {
@@ -71,7 +80,11 @@ func live(t *testing.T, r *rand.Rand) {
 		n.check()
 	}
 	n.settle(6 * time.Minute) // past a describe that is not older than the last crash
-	n.noneLeaked(27)          // what lost answers brought waits for the next pods
+	if s.Pool.ReleaseAfter == 0 && !s.Pool.Prefixes {
+		n.noneLeaked(27) // what lost answers brought waits for the next pods
+	} else {
+		n.noneLeaked(27 * 16)
+	}
 }
 
 // crash ends a node in the middle of whatever it does, and boots it again.
@@ -112,4 +125,52 @@ func TestWhatACrashLeftIsFound(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What another agent recorded is held before EC2 is known, finds its ENI later,
+// and stays also where no ENI has it. Its container releases it; what the book
+// has itself is not overwritten.
+func TestImport(t *testing.T) {
+	ec2 := newEC2(large, 3)
+	ec2.latency = time.Second
+	var owned []netip.Addr
+	inTime(t, settingsFor(large), func() *fakeEC2 { return ec2 }, func(t *testing.T, n *node) {
+		_, _, owned = ec2.has()
+		known := recorded("known", owned[0])
+		unknown := recorded("unknown", netip.MustParseAddr("10.0.99.99"))
+		for _, a := range []pool.Assignment{known, unknown} {
+			for i, want := range []bool{true, false} {
+				if fresh, err := n.Import(a); fresh != want || err != nil {
+					t.Errorf("import %d of %s: fresh %t, error %v", i, a.Address, fresh, err)
+				}
+			}
+		}
+		n.settle(time.Minute)
+		for _, a := range n.Assignments() {
+			if want := ec2.owner(a.Address); a.ENI != want {
+				t.Errorf("%s: ENI %q, want %q", a.Address, a.ENI, want)
+			}
+		}
+		if got := len(n.Assignments()); got != 2 {
+			t.Errorf("%d assignments, want 2", got)
+		}
+		for _, a := range n.addAll("p", 5) {
+			if a.err != nil || a.Address == known.Address {
+				t.Errorf("got %s, error %v", a.Address, a.err)
+			}
+		}
+		for _, a := range []pool.Assignment{known, unknown} {
+			if got, held, err := n.Release(t.Context(), a.Key, "", nil, "DEL"); !held || err != nil || got.Address != a.Address {
+				t.Errorf("release of %s: %+v, held %t, error %v", a.Address, got, held, err)
+			}
+			if fresh, err := n.Import(a); fresh || err != nil {
+				t.Errorf("import of %s while it cools: fresh %t, error %v", a.Address, fresh, err)
+			}
+		}
+	})
+}
+
+func recorded(name string, address netip.Addr) pool.Assignment {
+	r := request(name)
+	return pool.Assignment{Key: r.Key, Pod: r.Pod, Link: "eni" + name, Address: address, Since: time.Now(), Adopted: true}
 }
