@@ -57,7 +57,7 @@ sim-fleet: ## start 1000 nodes at once in virtual time, beside aws-node's rules;
 
 .PHONY: soak
 soak: ## live through thousands of random lives of nodes that crash at any moment; LIVES=n
-	$(GO) test ./ipamd/internal/allocator -count=1 -v -timeout 60m -run 'TestRestartAnywhere$$' -lives $(or $(LIVES),10000) | grep -v '^ *---\|^=== '
+	$(GO) test ./ipamd/internal/allocator -count=1 -timeout 60m -run 'TestRestartAnywhere$$' -lives $(or $(LIVES),10000)
 
 .PHONY: generate
 generate: ## write generated files anew
