@@ -77,6 +77,9 @@ type EC2 struct {
 // Daemon says how the process itself behaves.
 type Daemon struct {
 	LogLevel LogLevel
+	// BackingStore is the path of the file in which aws-node keeps its
+	// assignments.
+	BackingStore string
 	// MetricsAddr is the address and port of metrics and health; empty means
 	// that none are served.
 	MetricsAddr string

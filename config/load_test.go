@@ -26,7 +26,7 @@ func defaults() Config {
 		SNAT:    SNAT{Random: RandomPRNG},
 		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second},
-		Daemon:  Daemon{LogLevel: LogInfo, MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
+		Daemon:  Daemon{LogLevel: LogInfo, BackingStore: "/var/run/aws-node/ipam.json", MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
 		Proxy: Proxy{Mode: ProxyIPTables, Window: 20 * time.Millisecond, Pods: LocalPods{Ours: true}, MasqueradeBit: 14,
 			LocalhostNodePorts: true, HealthAddr: "0.0.0.0:10256", MetricsAddr: "127.0.0.1:10249"},
 		Conntrack: Conntrack{MaxPerCore: 32768, Min: 131072, TCPEstablished: 24 * time.Hour, TCPCloseWait: time.Hour},
@@ -124,6 +124,7 @@ func TestLoadGood(t *testing.T) {
 			c.EC2.Tags = map[string]string{"team": "net", "Kürzel": ""}
 		}},
 		{"AWS_VPC_K8S_CNI_LOGLEVEL", "Warn", func(c *Config) { c.Daemon.LogLevel = LogWarn }},
+		{"AWS_VPC_K8S_CNI_BACKING_STORE", "/var/lib/x.json", func(c *Config) { c.Daemon.BackingStore = "/var/lib/x.json" }},
 		{"CAUSEWAY_METRICS_BIND_ADDRESS", "[::1]:80", func(c *Config) { c.Daemon.MetricsAddr = "[::1]:80" }},
 		{"DISABLE_METRICS", "true", func(c *Config) { c.Daemon.MetricsAddr = "" }},
 		{"NETWORK_POLICY_ENFORCING_MODE", "standard", func(*Config) {}},
@@ -184,6 +185,7 @@ func bad() map[string][]string {
 		"ADDITIONAL_ENI_TAGS": {"team=net", "[]", `{"a":1}`, `{"":"a"}`, `{"aws:a":"b"}`, `{"AWS:a":"b"}`,
 			`{"node.k8s.amazonaws.com/no_manage":"true"}`, `{"` + long + `":""}`, `{"a":"` + long + long + `"}`},
 		"AWS_VPC_K8S_CNI_LOGLEVEL":      {"verbose", "5"},
+		"AWS_VPC_K8S_CNI_BACKING_STORE": {"ipam.json", "/", "/run/", "/run/../x"},
 		"CAUSEWAY_METRICS_BIND_ADDRESS": {":61678", "localhost:61678", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536"},
 		"CAUSEWAY_IPTABLES":             {"nftables"},
 		"PROXY_MODE":                    {"ipvs", "true"},
@@ -277,7 +279,7 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	for _, variable := range []string{"AWS_EXTERNAL_SERVICE_CIDRS",
 		"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "DISABLE_LEAKED_ENI_CLEANUP", "INTROSPECTION_BIND_ADDRESS",
-		"AWS_VPC_K8S_CNI_LOG_FILE", "AWS_VPC_K8S_CNI_BACKING_STORE"} {
+		"AWS_VPC_K8S_CNI_LOG_FILE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))
 		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {
 			t.Errorf("error %v, warnings (-want +got):\n%s", err, d)

@@ -51,4 +51,7 @@ const (
 	BookDir = StateDir + "/book"
 	// NotesDir holds notes that the plugin leaves when ipamd is away.
 	NotesDir = StateDir + "/released"
+	// BackingStore is where aws-node keeps its assignments, if it is not told
+	// otherwise.
+	BackingStore = "/var/run/aws-node/ipam.json"
 )

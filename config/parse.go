@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,6 +153,13 @@ func parseClusterName(s string) (string, error) {
 		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", c) {
 			return "", fmt.Errorf("character %q", c)
 		}
+	}
+	return s, nil
+}
+
+func parsePath(s string) (string, error) {
+	if !path.IsAbs(s) || path.Clean(s) != s || s == "/" {
+		return "", errors.New("not the absolute path of a file, without . and ..")
 	}
 	return s, nil
 }

@@ -53,6 +53,8 @@ func settings() []setting {
 
 		{"Daemon.LogLevel", "AWS_VPC_K8S_CNI_LOGLEVEL", "info", "debug, info, warn or error",
 			"least level that is logged", into(parseChoice(LogDebug, LogInfo, LogWarn, LogError), func(c *Config) *LogLevel { return &c.Daemon.LogLevel })},
+		{"Daemon.BackingStore", "AWS_VPC_K8S_CNI_BACKING_STORE", BackingStore, "an absolute path",
+			"aws-node's book: read when the node comes from it, written by `ipamd export`", into(parsePath, func(c *Config) *string { return &c.Daemon.BackingStore })},
 		{"Daemon.MetricsAddr", "CAUSEWAY_METRICS_BIND_ADDRESS", "127.0.0.1:61678", "an IP address and a port",
 			"where metrics, health and state are served", into(parseListenAddr, func(c *Config) *string { return &c.Daemon.MetricsAddr })},
 		{"Daemon.MetricsAddr", "DISABLE_METRICS", "false", boolean,
@@ -78,7 +80,6 @@ func settings() []setting {
 		unused("DISABLE_LEAKED_ENI_CLEANUP", "clean-up of other nodes' ENIs, never done"),
 		unused("INTROSPECTION_BIND_ADDRESS", "another address for the state"),
 		unused("AWS_VPC_K8S_CNI_LOG_FILE", "file for the log, which goes to standard error"),
-		unused("AWS_VPC_K8S_CNI_BACKING_STORE", "file for the state"),
 	})
 }
 

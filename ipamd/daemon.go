@@ -141,7 +141,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 		MTU: d.config.Network.MTU, VethPrefix: d.config.Network.VethPrefix,
 		Mark: d.config.Network.NodePortSupport || !d.config.SNAT.External, MarkValue: d.config.Network.ConnectionMark,
 	}, book, handle, time.Now, d.log, func(c linux.Change) { d.metrics.DatapathChange(linux.Kind(c.Item), c.Op.String()) })
-	if err := path.AdoptPods(); err != nil {
+	if err := takeOver(d.config, store, path, d.log); err != nil {
 		return err
 	}
 	vpc := newVPC(cloud, config.StateDir, d.log, rounds.wakeNAT)

@@ -64,6 +64,23 @@ func (a *Allocator) Adopt(address netip.Addr, link string, device int) error {
 	return nil
 }
 
+// Import holds an address as another agent recorded it. It returns false, and
+// does nothing, if the address or the container is in the book, as it is when
+// an import was interrupted.
+func (a *Allocator) Import(recorded pool.Assignment) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, cooling := a.pool.Cooling()[recorded.Address]; cooling || a.pool.Holds(recorded.Key) ||
+		slices.ContainsFunc(a.pool.Assignments(), func(h pool.Assignment) bool { return h.Address == recorded.Address }) {
+		return false, nil
+	}
+	if err := a.store.Assign(recorded); err != nil {
+		return false, err
+	}
+	a.pool.Hold(recorded)
+	return true, nil
+}
+
 // ReleaseAdopted takes back adopted addresses whose link is gone.
 func (a *Allocator) ReleaseAdopted(exists func(link string) bool) error {
 	a.mu.Lock()

@@ -160,23 +160,50 @@ func (s *Store) replace(name string, text []byte) error {
 	return err
 }
 
+// Described says whether the node's ENIs were ever kept, as they are when EC2
+// first described them: until then the node may just have come to us.
+func (s *Store) Described() (bool, error) {
+	_, err := os.Stat(filepath.Join(s.dir, enisFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("looking for the ENIs that were kept: %w", err)
+	}
+	return err == nil, nil
+}
+
 // Load reads the book. An address whose file is damaged is returned as one
 // that cools from now on, and as part of the second result; the file is kept
 // beside under another name.
 func (s *Store) Load() (records []Record, unreadable []error, err error) {
+	return s.each(func(name string) error {
+		path := filepath.Join(s.dir, name)
+		return os.Rename(path, path+damaged)
+	})
+}
+
+// Read reads the book in a directory and changes nothing, also while a daemon
+// writes there. Each record is as it was at some moment of the reading. A
+// directory that is not there is fs.ErrNotExist.
+func Read(dir string) (records []Record, unreadable []error, err error) {
+	s := &Store{dir: dir}
+	return s.each(func(string) error { return nil })
+}
+
+// each reads all records. bad is told of the files that are damaged.
+func (s *Store) each(bad func(name string) error) (records []Record, unreadable []error, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the book: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), damaged) || e.Name() == enisFile {
+		if name := e.Name(); strings.HasSuffix(name, damaged) || strings.HasPrefix(name, temporary) || name == enisFile {
 			continue
 		}
 		r, err := s.read(e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // forgotten meanwhile
+		}
 		if err != nil {
-			path := filepath.Join(s.dir, e.Name())
-			err = errors.Join(err, os.Rename(path, path+damaged))
-			unreadable = append(unreadable, err)
+			unreadable = append(unreadable, errors.Join(err, bad(e.Name())))
 		}
 		if r.Address.IsValid() {
 			records = append(records, r)

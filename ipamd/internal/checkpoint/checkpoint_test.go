@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -140,5 +142,46 @@ func TestENIsAreKept(t *testing.T) {
 	}
 	if records, unreadable, err := s.Load(); err != nil || len(records)+len(unreadable) > 0 {
 		t.Errorf("read as part of the book: %v, %v, %v", records, unreadable, err)
+	}
+}
+
+// A reader beside a daemon sees what is whole, and leaves everything in place.
+func TestReadChangesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "book")
+	if _, _, err := Read(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no book: error %v, want fs.ErrNotExist", err)
+	}
+	s := open(t, dir)
+	if described, err := s.Described(); err != nil || described {
+		t.Errorf("a new book: described %t, error %v", described, err)
+	}
+	a := assignment("10.0.0.5")
+	must(t, s.Assign(a))
+	must(t, s.KeepENIs([]pool.ENI{{ID: "eni-1"}}))
+	if described, err := s.Described(); err != nil || !described {
+		t.Errorf("a book with ENIs: described %t, error %v", described, err)
+	}
+	for name, text := range map[string]string{".new-10.0.0.9": `{"sta`, "10.0.0.6": "{", "10.0.0.7.damaged": "{"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	list := func() (names []string) {
+		entries, err := os.ReadDir(dir)
+		must(t, err)
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	before := list()
+	got, unreadable, err := Read(dir)
+	if err != nil || len(unreadable) != 1 || !strings.Contains(unreadable[0].Error(), "10.0.0.6") {
+		t.Errorf("error %v, unreadable %v; want 10.0.0.6", err, unreadable)
+	}
+	want := []Record{{Assignment: &a, Address: a.Address}, {Address: netip.MustParseAddr("10.0.0.6")}}
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); d != "" {
+		t.Errorf("records (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(before, list()); d != "" {
+		t.Errorf("files (-before +after):\n%s", d)
 	}
 }

@@ -37,6 +37,9 @@ type Book interface {
 	ReleaseAdopted(exists func(link string) bool) error
 	// Adopt holds an address that was found in use with no record.
 	Adopt(address netip.Addr, link string, device int) error
+	// Import holds an address as another agent recorded it; false if the book
+	// knows better.
+	Import(pool.Assignment) (bool, error)
 }
 
 // Settings are those of the node's network.
@@ -62,34 +65,6 @@ type Datapath struct {
 // change that was made.
 func New(s Settings, book Book, handle *kernel.Handle, now func() time.Time, log *slog.Logger, applied func(linux.Change)) *Datapath {
 	return &Datapath{settings: s, book: book, kernel: handle, now: now, log: log, applied: applied, dead: map[string]time.Time{}}
-}
-
-// AdoptPods holds the addresses of pods that run on this node without a record
-// of ours, as another agent left them. It belongs before the first Step, which
-// would remove their routes.
-func (d *Datapath) AdoptPods() error {
-	have, err := d.kernel.Observe(linux.Scope{VethPrefix: d.settings.VethPrefix, Priorities: []int{config.RuleFromPod}})
-	if err != nil {
-		return fmt.Errorf("looking for running pods: %w", err)
-	}
-	held := map[netip.Addr]bool{}
-	for _, a := range d.book.Assignments() {
-		held[a.Address] = true
-	}
-	device := map[netip.Addr]int{} // of the ENI that the pod leaves by; its table is device + 1
-	for _, r := range have.Rules {
-		device[r.From.Addr()] = r.Table - 1
-	}
-	for _, r := range have.Routes {
-		if held[r.Dst.Addr()] {
-			continue
-		}
-		if err := d.book.Adopt(r.Dst.Addr(), r.Link, device[r.Dst.Addr()]); err != nil {
-			return fmt.Errorf("adopting address %s of link %s: %w", r.Dst.Addr(), r.Link, err)
-		}
-		d.log.Info("adopted the address of a running pod", "address", r.Dst.Addr(), "link", r.Link)
-	}
-	return nil
 }
 
 // looks is how often a Step looks anew when a change fails: a pod's link may

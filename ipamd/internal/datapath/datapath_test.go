@@ -240,6 +240,40 @@ func TestAdoptPods(t *testing.T) {
 	})
 }
 
+// Pods that another agent recorded keep their routes, wherever the record is
+// wrong or silent; one that is gone is released.
+func TestImportPods(t *testing.T) {
+	inNode(t, func(t *testing.T, w *world) {
+		twoENIs(t, w)
+		a, b := w.book.held[0], w.book.held[1]
+		w.book.held = w.book.held[:1]
+		recorded := b
+		recorded.Link, recorded.ENI, recorded.Device, recorded.MTU, recorded.Adopted = "eniothername", "", 0, 0, true
+		gone := assignment("gone", "10.0.0.31", 0)
+		gone.Adopted = true
+		n, known, err := w.path.ImportPods([]pool.Assignment{a, recorded, gone})
+		if err != nil || n != 2 || len(known) != 1 || known[0].Address != a.Address {
+			t.Errorf("imported %d, known %v, error %v", n, known, err)
+		}
+		if err := w.path.AdoptPods(); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.book.held) != 3 {
+			t.Errorf("held: %v", w.book.held)
+		}
+		if got := w.book.held[1]; got.Key != b.Key || got.Link != b.Link || got.Device != b.Device {
+			t.Errorf("imported %+v, want the link and the device of %+v", got, b)
+		}
+		if changes := w.step(); len(changes) > 0 {
+			t.Errorf("changes for pods that run: %v", changes)
+		}
+		w.inPlace()
+		if len(w.book.held) != 2 {
+			t.Errorf("held, one of them without a link: %v", w.book.held)
+		}
+	})
+}
+
 // A deleted pod's link goes with its namespace; one that stays is deleted
 // after a grace, and only then.
 func TestDeadLinksAreBuried(t *testing.T) {

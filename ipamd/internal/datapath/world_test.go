@@ -143,3 +143,11 @@ func (b *book) Adopt(address netip.Addr, link string, device int) error {
 	b.held = append(b.held, pool.Assignment{Key: pool.Key{ContainerID: "adopted"}, Address: address, Link: link, Device: device, Adopted: true})
 	return nil
 }
+
+func (b *book) Import(a pool.Assignment) (bool, error) {
+	if slices.ContainsFunc(b.held, func(h pool.Assignment) bool { return h.Address == a.Address }) {
+		return false, nil
+	}
+	b.held = append(b.held, a)
+	return true, nil
+}
