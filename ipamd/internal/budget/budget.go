@@ -73,7 +73,9 @@ type bucket struct {
 	tokens    float64   // as of at
 	at        time.Time // none are given before it
 	heard     time.Time // when the rate was last reckoned
-	throttled int
+	turns     bool      // it is shared with those that started together
+	refused   int       // throttled answers in a row, but for those that came together
+	throttled int       // and all there were
 }
 
 // New returns a budget that knows of no others. random spreads nodes: it must
@@ -98,9 +100,10 @@ func (b *Budget) of(action string, now time.Time) *bucket {
 	c := ClassOf(action)
 	made := &bucket{rate: b.ceiling(c), tokens: b.burst(c), at: now, heard: now}
 	if spread := b.spread(c); spread > 0 {
-		// Its turn is when the nodes before it have been served. Until all
-		// were, it has no more than its share.
-		made.rate = min(made.rate, b.settings.Account(c).Refill/float64(b.crowd))
+		// Its turn is when the nodes before it have been served. If it needs
+		// more than the others, that comes when all were: at a little less than
+		// its share, for an empty bucket refuses what comes in a bunch.
+		made.turns, made.rate = true, min(made.rate, 0.95*b.settings.Account(c).Refill/(calls(c)*float64(b.crowd)))
 		made.tokens, made.at, made.heard = min(made.tokens, calls(c)), b.joined.Add(time.Duration(b.place*float64(spread))), b.joined.Add(spread)
 	}
 	b.buckets[action] = made
@@ -166,8 +169,13 @@ func (b *Budget) Throttled(action string, now time.Time) {
 	account := b.settings.Account(c)
 	crowded := 4 * account.Refill / account.Size
 	k.rate = max(min(k.rate, b.floor(c)), min(k.rate*b.settings.Cut, crowded))
+	pace := k.rate
+	if k.turns { // so do the others: it was one of a few calls too many
+		pace = crowded * math.Pow(b.settings.Cut, float64(k.refused))
+	}
+	k.refused++
 	// Those that were refused together come again spread over twice that time.
-	pause := 2 * b.random.Float64() / max(k.rate, b.floor(c))
+	pause := 2 * b.random.Float64() / max(pace, b.floor(c))
 	k.tokens, k.at, k.heard = 1, now.Add(time.Duration(pause*float64(time.Second))), now
 }
 
@@ -175,9 +183,11 @@ func (b *Budget) Throttled(action string, now time.Time) {
 // whatever it was: the rate grows with the time since it was last reckoned.
 func (b *Budget) Succeeded(action string, now time.Time) {
 	k, ceiling := b.of(action, now), b.ceiling(ClassOf(action))
+	k.refused = 0
 	if now.After(k.heard) {
 		k.rate = min(ceiling, k.rate+ceiling*now.Sub(k.heard).Seconds()/b.settings.Recovery.Seconds())
 		k.heard = now
+		k.turns = k.turns && k.rate < ceiling
 	}
 }
 

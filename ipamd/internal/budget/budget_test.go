@@ -162,19 +162,23 @@ func TestJoin(t *testing.T) {
 }
 
 // TestJoinedShare has a node that joined call for more than the others do: until
-// all were served, it gets no more than its share, and is not throttled to less
-// than others are.
+// all were served, it gets no more than its share. What was throttled is tried
+// again soon, for the others keep to their turns, and later if that did not help.
 func TestJoinedShare(t *testing.T) {
 	b := New(Settings{}, seeded(1))
-	b.Join(5000, start)
+	b.Join(4750, start)
 	turn := start.Add(b.Take(create, start))
 	if taken, wait := drain(b, create, turn); taken != 1 || wait != 1000*time.Second {
 		t.Errorf("%d at once, then one in %s; want 1 and 1000 s", taken, wait)
 	}
 	b.Succeeded(create, turn)
-	b.Throttled(create, turn)
-	if s := b.State()[0]; s.Rate != 0.001 || s.Next.After(turn.Add(200*time.Second)) {
-		t.Errorf("throttled: %+v, want the rate to stay and a pause of at most 200 s", s)
+	for _, longest := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second} {
+		b.Throttled(create, turn)
+		if s := b.State()[0]; s.Rate != 0.001 || s.Next.After(turn.Add(longest)) || s.Next.Before(turn.Add(longest/100)) {
+			t.Errorf("throttled at %s: %+v, want the rate to stay and a pause of up to %s", turn, s, longest)
+		}
+		turn = b.State()[0].Next
+		b.Take(create, turn)
 	}
 	b.Succeeded(create, start.Add(time.Hour))
 	if s := b.State()[0]; s.Rate != s.Ceiling {
