@@ -17,6 +17,7 @@ var (
 	nodes  = flag.Int("nodes", 1000, "how many start at once")
 	pods   = flag.Int("pods", 10, "that each of them gets at once")
 	seed   = flag.Uint64("seed", 1, "of all that is left to chance")
+	told   = flag.Int("told", 100, "% of their number that nodes are told")
 	beside = flag.Bool("beside", false, "also run what the fleet is compared with")
 )
 
@@ -167,7 +168,7 @@ func (s scenario) start(a *account, of pool.Limits, served func()) (atRest func(
 	for i := range all {
 		all[i] = newNode(a, i, settings, *pods, served)
 		if s.agent == ours {
-			all[i].budget.Join(*nodes, a.now)
+			all[i].budget.Join(*nodes**told/100, a.now)
 		}
 		all[i].wake(0)
 		a.after(0, all[i].lookAtVPC)
