@@ -116,8 +116,8 @@ func (a *Allocator) keep() {
 // later bounds a cool-down that was recorded: a record without a time, or from
 // before the clock was set, cools from now on.
 func later(until, now time.Time, coolDown time.Duration) time.Time {
-	if limit := now.Add(coolDown); until.IsZero() || until.After(limit) {
-		return limit
+	if until.IsZero() || until.After(now.Add(max(coolDown, givenBackRest))) {
+		return now.Add(coolDown)
 	}
 	return until
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
@@ -152,10 +154,48 @@ func (a *Allocator) plan() []pool.Action {
 	now := time.Now()
 	a.restOn(now)
 	actions := a.pool.Plan(len(a.waiters), now)
-	for _, action := range actions {
+	return slices.DeleteFunc(actions, func(action pool.Action) bool {
+		if err := a.giveBack(action, now); err != nil {
+			a.log.Error("EC2: not called, for the book could not be written", "action", action.String(), "error", err)
+			return true
+		}
 		a.pool.Start(action)
+		return false
+	})
+}
+
+// givenBackRest is for how long an address that was to be given back is not
+// handed out again, whatever describes show: past those that follow a restart.
+const givenBackRest = resync + time.Minute
+
+// giveBack notes on disk what an action gives back before EC2 is called: should
+// we crash, nobody would know whether it was, and a pod could be given an
+// address that is another node's by then. The lock is held.
+func (a *Allocator) giveBack(action pool.Action, now time.Time) error {
+	for address := range a.pool.GivenBack(action) {
+		until := now.Add(givenBackRest)
+		if err := a.store.Cool(address, until); err != nil {
+			return err
+		}
+		a.pool.Cool(address, until)
 	}
-	return actions
+	return nil
+}
+
+// keptAfterAll notes that EC2 refused to take back what an action gives back.
+// The lock is held.
+func (a *Allocator) keptAfterAll(action pool.Action) {
+	for address := range a.pool.GivenBack(action) {
+		a.warm(address)
+	}
+}
+
+// warm ends a cool-down. The lock is held.
+func (a *Allocator) warm(address netip.Addr) {
+	a.pool.Warm(address)
+	if err := a.store.Forget(address); err != nil {
+		a.log.Error("the book could not be written", "error", err)
+	}
 }
 
 // call carries out one action; its failure, if any, is booked already.
@@ -170,10 +210,18 @@ func (a *Allocator) call(ctx context.Context, action pool.Action) *pool.Failure 
 	if err != nil {
 		failure := failureOf(err)
 		a.pool.Failed(action, failure, now)
+		if failure.Class != pool.Ambiguous {
+			a.keptAfterAll(action)
+		}
 		a.serve(now)
 		return failure
 	}
 	a.log.Info("EC2: "+action.String(), "took", now.Sub(began).Round(time.Millisecond))
+	for address := range result.Brought() {
+		if a.pool.Rests(address) { // it was given back, and came again
+			a.warm(address)
+		}
+	}
 	a.pool.Applied(action, result, now)
 	a.keep()
 	a.serve(now)

@@ -107,6 +107,15 @@ func (p *Pool) Cool(address netip.Addr, until time.Time) {
 	}
 }
 
+// Rests says whether an address cools down.
+func (p *Pool) Rests(address netip.Addr) bool { _, rests := p.cooling[address]; return rests }
+
+// Warm ends a cool-down before its time.
+func (p *Pool) Warm(address netip.Addr) {
+	delete(p.cooling, address)
+	delete(p.limits, address)
+}
+
 // Release takes an address back and cools it down. An address that was adopted
 // has no key of ours: it is found by the link that the pod's name gives, and
 // must be among the addresses that the caller was given. The link alone is that

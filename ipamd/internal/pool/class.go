@@ -1,6 +1,9 @@
 package pool
 
-import "net/netip"
+import (
+	"iter"
+	"net/netip"
+)
 
 // Class is what a failed EC2 call means to the plan. The ec2 doorway gives
 // every error its class.
@@ -56,4 +59,12 @@ type Result struct {
 	Assigned     []netip.Addr // AssignAddresses
 	// AssignedPrefixes are those of AssignAddresses with Prefixes.
 	AssignedPrefixes []netip.Prefix
+}
+
+// Brought are the addresses for pods that a call brought.
+func (r Result) Brought() iter.Seq[netip.Addr] {
+	if r.Created != nil {
+		return r.Created.all()
+	}
+	return ENI{Addresses: r.Assigned, Prefixes: r.AssignedPrefixes}.all()
 }

@@ -140,8 +140,8 @@ func (g *growth) attachOrDelete(e *entry) {
 		refused = 0 // it says nothing about the ENI
 	}
 	inUse := g.inUse(e)
-	fresh := !e.retired && g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
-	if g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
+	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
+	if !e.retired && g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
 		g.need -= e.size() // another ENI would not be attached sooner
 		g.coming += g.room(e) * g.perSlot(e.Subnet)
@@ -178,7 +178,7 @@ func (g *growth) inUse(e *entry) bool {
 		}
 	}
 	for a := range e.all() {
-		if _, held := g.owner[a]; held || g.cooling[a].After(g.now) {
+		if _, held := g.owner[a]; held || !e.retired && g.cooling[a].After(g.now) {
 			return true
 		}
 	}

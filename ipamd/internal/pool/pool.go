@@ -221,12 +221,23 @@ func (p *Pool) Count(now time.Time) Count {
 		c.AssignedByENI[a.ENI]++
 		c.Assigned++
 	}
-	for _, until := range p.cooling {
-		if until.After(now) {
+	for a, until := range p.cooling {
+		if until.After(now) && p.has(a) {
 			c.Cooling++
 		}
 	}
 	return c
+}
+
+// has says whether an address is one of a known ENI: one that was given back
+// cools down, too.
+func (p *Pool) has(a netip.Addr) bool {
+	for _, e := range p.enis {
+		if e.has(a) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Pool) maxENIs() int {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -82,4 +83,17 @@ func (g *growth) giveBack(e *entry, excess int) int {
 		g.actions = append(g.actions, a)
 	}
 	return gone
+}
+
+// GivenBack are the addresses that an action gives back, none as a rule.
+func (p *Pool) GivenBack(action Action) iter.Seq[netip.Addr] {
+	switch a := action.(type) {
+	case UnassignAddresses:
+		return ENI{Addresses: a.Addresses, Prefixes: a.Prefixes}.all()
+	case DetachENI:
+		if e := p.enis[a.ENI]; e != nil {
+			return e.all()
+		}
+	}
+	return func(func(netip.Addr) bool) {}
 }

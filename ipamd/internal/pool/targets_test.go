@@ -215,7 +215,8 @@ func TestAnENIGoes(t *testing.T) {
 	two.Status, two.AttachmentID = Available, ""
 	p.Observe([]ENI{one, two}, true, later.Add(time.Second))
 	want(t, plan(p, 0, later.Add(time.Second)), "delete eni-1 (attached to nothing and not needed)")
-	want(t, plan(p, 8, later.Add(time.Second)), "attach eni-1 as device 1 (8 waiting, 2 headroom)")
+	want(t, plan(p, 8, later.Add(time.Second)), "delete eni-1 (attached to nothing and not needed)",
+		"assign 4 addresses to eni-0 (8 waiting, 2 headroom)", "create an ENI with 2 addresses in subnet-1 (8 waiting, 2 headroom)")
 }
 
 // BenchmarkPlan5000 is a node with 5,000 addresses.
