@@ -1,18 +1,11 @@
 package e2e
 
 import (
-	"crypto/sha1"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-
-	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 )
 
@@ -23,9 +16,12 @@ func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	s := raise(t, small)
 	node := s.lab.Node("n1")
-	onSecondary := s.attachByHand(node)
-	onPrimary := s.assignByHand(node)
+	onSecondary := s.attachByHand(node, 1, 1)[0]
+	onPrimary := s.assignByHand(node, 1)[0]
 	old := []*harness.Pod{s.wireByHand(node, "old1", onPrimary, 0), s.wireByHand(node, "old2", onSecondary, 1)}
+	for _, p := range old {
+		s.must(p.Serve(s.ctx))
+	}
 	s.reach(old...)
 	before := s.shell(node, "ip -4 rule; ip -4 route; ip -4 route show table 2; ip -br link | grep ^eni")
 
@@ -66,80 +62,4 @@ func TestTakeOver(t *testing.T) {
 		s.must(p.Remove(s.ctx))
 	}
 	s.reach(fresh...)
-}
-
-// attachByHand gives the node a second ENI as aws-node does, and returns one of
-// its addresses.
-func (s *story) attachByHand(node *harness.Node) netip.Addr {
-	s.Helper()
-	api, err := node.EC2(s.ctx)
-	s.must(err)
-	self, err := node.Status(s.ctx)
-	s.must(err)
-	all, err := s.lab.Control.Status(s.ctx)
-	s.must(err)
-	created, err := api.CreateNetworkInterface(s.ctx, &ec2.CreateNetworkInterfaceInput{
-		SubnetId: aws.String(all.Subnets[0].ID), SecondaryPrivateIpAddressCount: aws.Int32(1), Description: aws.String("aws-K8S-" + self.InstanceID),
-	})
-	s.must(err)
-	_, err = api.AttachNetworkInterface(s.ctx, &ec2.AttachNetworkInterfaceInput{
-		DeviceIndex: aws.Int32(1), InstanceId: aws.String(self.InstanceID), NetworkInterfaceId: created.NetworkInterface.NetworkInterfaceId,
-	})
-	s.must(err)
-	s.within(10*time.Second, func() error {
-		_, err := node.Exec(s.ctx, "ip", "link", "show", "dev", "eth1")
-		return err
-	})
-	s.shell(node, `
-		sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth0.rp_filter=2
-		ip link set eth1 up mtu 9001
-		ip route add 10.0.0.1 dev eth1 scope link table 2
-		ip route add default via 10.0.0.1 dev eth1 table 2
-		ip rule add priority 1024 fwmark 0x80/0x80 lookup main`)
-	return netip.MustParseAddr(*created.NetworkInterface.PrivateIpAddresses[1].PrivateIpAddress)
-}
-
-// assignByHand gives the primary ENI another address.
-func (s *story) assignByHand(node *harness.Node) netip.Addr {
-	s.Helper()
-	api, err := node.EC2(s.ctx)
-	s.must(err)
-	self, err := node.Status(s.ctx)
-	s.must(err)
-	out, err := api.AssignPrivateIpAddresses(s.ctx, &ec2.AssignPrivateIpAddressesInput{
-		NetworkInterfaceId: aws.String(self.Interfaces[0].ID), SecondaryPrivateIpAddressCount: aws.Int32(1),
-	})
-	s.must(err)
-	return netip.MustParseAddr(*out.AssignedPrivateIpAddresses[0].PrivateIpAddress)
-}
-
-// wireByHand makes a pod's network as aws-node does.
-func (s *story) wireByHand(node *harness.Node, name string, address netip.Addr, device int) *harness.Pod {
-	s.Helper()
-	p, err := node.NewSandbox(s.ctx, name)
-	s.must(err)
-	p.IP = address
-	link := podnet.VethName("eni", "default", name)
-	s.must(p.Remember(fmt.Sprintf(`{"cniVersion": "0.4.0", "interfaces": [{"name": %q},
-		{"name": "eth0", "sandbox": %q, "mac": "%d"}, {"name": "dummy%s", "mac": "0", "sandbox": "%d"}],
-		"ips": [{"version": "4", "interface": 1, "address": "%s/32"}]}`, link, p.Netns(), 254, link[3:], device, address)))
-	sum := sha1.Sum([]byte("default." + name))
-	host := "eni" + hex.EncodeToString(sum[:])[:11]
-	script := `
-		set -e
-		ip link add HOST type veth peer name eth0 netns POD
-		ip link set HOST up
-		ip netns exec POD ip link set eth0 up
-		ip netns exec POD ip addr add ADDR/32 dev eth0
-		ip netns exec POD ip route add 169.254.1.1 dev eth0 scope link
-		ip netns exec POD ip route add default via 169.254.1.1 dev eth0
-		ip netns exec POD ip neigh add 169.254.1.1 dev eth0 lladdr $(cat /sys/class/net/HOST/address) nud permanent
-		ip route add ADDR dev HOST scope link
-		ip rule add priority 512 to ADDR lookup main`
-	if device > 0 {
-		script += fmt.Sprintf("\nip rule add priority 1536 from ADDR lookup %d", device+1)
-	}
-	s.shell(node, strings.NewReplacer("HOST", host, "POD", name, "ADDR", address.String()).Replace(script))
-	s.must(p.Serve(s.ctx))
-	return p
 }

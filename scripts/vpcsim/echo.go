@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -42,6 +43,7 @@ func newProbe() *cobra.Command {
 	var p echo.Probe
 	var bind string
 	var count int
+	var interval time.Duration
 	var asJSON, failFast bool
 	cmd := &cobra.Command{
 		Use:   "probe tcp|udp|http HOST:PORT",
@@ -64,7 +66,10 @@ Each try is a connection of its own. The exit code is 1 if any got no answer.`,
 				p.Bind = addr
 			}
 			failed := 0
-			for range count {
+			for n := range count {
+				if n > 0 && !pause(cmd.Context(), interval) {
+					break
+				}
 				res, err := p.Run(cmd.Context())
 				if err != nil {
 					failed++
@@ -84,11 +89,22 @@ Each try is a connection of its own. The exit code is 1 if any got no answer.`,
 	}
 	cmd.Flags().StringVar(&bind, "bind", "", "source address to use")
 	cmd.Flags().IntVar(&count, "count", 1, "how often to ask")
+	cmd.Flags().DurationVar(&interval, "interval", 0, "pause between tries")
 	cmd.Flags().DurationVar(&p.Wait, "timeout", 3*time.Second, "for each try")
 	cmd.Flags().BoolVar(&failFast, "fail-fast", false, "do not go on after one that got no answer")
 	cmd.Flags().IntVar(&p.Size, "size", 1, "payload bytes")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON per try")
 	return cmd
+}
+
+// pause waits; false if ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // printProbe prints one try; a failed one with its error.
