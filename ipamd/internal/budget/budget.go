@@ -101,9 +101,8 @@ func (b *Budget) of(action string, now time.Time) *bucket {
 	made := &bucket{rate: b.ceiling(c), tokens: b.burst(c), at: now, heard: now}
 	if spread := b.spread(c); spread > 0 {
 		// Its turn is when the nodes before it have been served. If it needs
-		// more than the others, that comes when all were: at a little less than
-		// its share, for an empty bucket refuses what comes in a bunch.
-		made.turns, made.rate = true, min(made.rate, 0.95*b.settings.Account(c).Refill/(calls(c)*float64(b.crowd)))
+		// more than the others, that comes when all were.
+		made.turns, made.rate = true, min(made.rate, share*b.settings.Account(c).Refill/(calls(c)*float64(b.crowd)))
 		made.tokens, made.at, made.heard = min(made.tokens, calls(c)), b.joined.Add(time.Duration(b.place*float64(spread))), b.joined.Add(spread)
 	}
 	b.buckets[action] = made
@@ -131,10 +130,15 @@ func calls(c Class) float64 {
 func (b *Budget) spread(c Class) time.Duration {
 	account := b.settings.Account(c)
 	if short := float64(b.crowd)*calls(c) - account.Size*3/4; short > 0 {
-		return time.Duration(short / account.Refill * float64(time.Second))
+		return time.Duration(short / (account.Refill * share) * float64(time.Second))
 	}
 	return 0
 }
+
+// share is how much of the account's refill those that start together plan to
+// use. An empty bucket refuses what comes in a bunch, and there may be a few
+// more of them than they know.
+const share = 0.95
 
 // Take takes a token for a call of an action, such as "CreateNetworkInterface",
 // that is made now. If there is none, it takes nothing and returns how long it

@@ -138,9 +138,9 @@ func TestJoin(t *testing.T) {
 	}{
 		{1, 0, 0, 0},
 		{18, 0, 0, 0},
-		{25, 0, 0, 1250 * time.Millisecond},
-		{50, 0, 2500 * time.Millisecond, 6250 * time.Millisecond},
-		{1000, 185 * time.Second, 192500 * time.Millisecond, 196250 * time.Millisecond},
+		{25, 0, 0, 1320 * time.Millisecond},
+		{50, 0, 2640 * time.Millisecond, 6600 * time.Millisecond},
+		{1000, 195 * time.Second, 203 * time.Second, 207 * time.Second},
 	} {
 		var last [3]time.Duration
 		for i := range tt.nodes {

@@ -52,7 +52,7 @@ func TestWalks(t *testing.T) {
 			}
 			for _, s := range b.State() {
 				c := ClassOf(s.Action)
-				if low := min(b.floor(c), 0.95*Documented(c).Refill/(calls(c)*float64(nodes))); s.Rate < low || s.Rate > s.Ceiling {
+				if low := min(b.floor(c), share*Documented(c).Refill/(calls(c)*float64(nodes))); s.Rate < low || s.Rate > s.Ceiling {
 					t.Fatalf("seed %d: %s at %v/s, want %v to %v", seed, s.Action, s.Rate, low, s.Ceiling)
 				}
 			}
