@@ -159,7 +159,7 @@ func parseClusterName(s string) (string, error) {
 
 func parsePath(s string) (string, error) {
 	if !path.IsAbs(s) || path.Clean(s) != s || s == "/" {
-		return "", errors.New("not the absolute path of a file, without . and ..")
+		return "", errors.New("not a clean absolute path of a file")
 	}
 	return s, nil
 }

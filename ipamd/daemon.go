@@ -118,6 +118,9 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	if err != nil {
 		return ignoreCancel(ctx, err)
 	}
+	if err := retire(config.BookDir, d.config, d.log); err != nil {
+		return err
+	}
 	store, err := checkpoint.Open(config.BookDir)
 	if err != nil {
 		return err

@@ -33,8 +33,8 @@ ipamd, but pods that come or go after it are not in the file: aws-node would
 hand their addresses out again. Where aws-node itself runs nothing is written:
 it reads its file at its start only, and replaces it.
 
-If the node is to come back to Causeway before it boots, delete
-` + config.StateDir + ` while aws-node runs: our book is old by then.`,
+The file gets the time of our last change: if it is younger when ipamd starts
+again, aws-node wrote it, and ipamd takes the node over anew.`,
 		Args: cobra.MaximumNArgs(1), SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, _, err := configure()
@@ -57,13 +57,13 @@ func export(out, complaints io.Writer, stateDir, bookDir, file string) error {
 	if socket := filepath.Join(filepath.Dir(file), "ipamd.sock"); answers(socket) {
 		return fmt.Errorf("exporting to %s: aws-node runs (it listens on %s), and would replace the file: stop it first", file, socket)
 	}
-	held, err := readBook(bookDir)
+	held, changed, err := readBook(bookDir)
 	if err != nil {
 		return fmt.Errorf("exporting to %s: %w; nothing was written", file, err)
 	}
 	text, written, refused, err := awsnode.Format(held)
 	if err == nil {
-		err = replaceFile(file, text)
+		err = replaceFile(file, text, changed)
 	}
 	if err != nil {
 		return fmt.Errorf("exporting to %s: %w", file, err)
@@ -81,23 +81,26 @@ func export(out, complaints io.Writer, stateDir, bookDir, file string) error {
 	return nil
 }
 
-// readBook returns what is held. A book that is not there or not whole is an
-// error: what it lacks would be handed out again.
-func readBook(dir string) ([]pool.Assignment, error) {
-	records, unreadable, err := checkpoint.Read(dir)
+// readBook returns what is held, and when that last changed. A book that is not
+// there or not whole is an error: what it lacks would be handed out again.
+func readBook(dir string) (held []pool.Assignment, changed time.Time, err error) {
+	info, err := os.Stat(dir) // before it is read: what changes meanwhile is younger
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no book in %s: ipamd has not run on this node since it booted", dir)
+		return nil, changed, fmt.Errorf("there is no book in %s: ipamd has not run on this node since it booted", dir)
 	}
+	if err != nil {
+		return nil, changed, err
+	}
+	records, unreadable, err := checkpoint.Read(dir)
 	if err = errors.Join(append(unreadable, err)...); err != nil {
-		return nil, err
+		return nil, changed, err
 	}
-	var held []pool.Assignment
 	for _, r := range records {
 		if r.Assignment != nil {
 			held = append(held, *r.Assignment)
 		}
 	}
-	return held, nil
+	return held, info.ModTime(), nil
 }
 
 // answers says whether somebody listens on a socket.
@@ -119,8 +122,9 @@ func locked(dir string) bool {
 	return errors.Is(unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// replaceFile puts a file in place whole and for good, also over a power cut.
-func replaceFile(path string, text []byte) error {
+// replaceFile puts a file of that time in place, whole and for good, also over a
+// power cut.
+func replaceFile(path string, text []byte, written time.Time) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -131,6 +135,9 @@ func replaceFile(path string, text []byte) error {
 	}
 	defer os.Remove(fresh.Name()) // it is gone when all went well
 	_, err = fresh.Write(text)
+	if err == nil {
+		err = os.Chtimes(fresh.Name(), written, written)
+	}
 	if err == nil {
 		err = fresh.Sync()
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,41 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/datapath"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
+
+// retire puts our book aside if aws-node wrote its own since: then the node was
+// its for a while, and ours is of pods that are gone. An exported book is as
+// old as ours, so that it does not count. One that cannot be read replaces
+// nothing.
+func retire(book string, c config.Config, log *slog.Logger) error {
+	ours, err := os.Stat(book)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for a book that is younger than ours: %w", err)
+	}
+	theirs, err := os.Stat(c.Daemon.BackingStore)
+	if err != nil || !theirs.ModTime().After(ours.ModTime()) {
+		return nil // a file that is there and cannot be read is told of at import
+	}
+	text, err := os.ReadFile(c.Daemon.BackingStore)
+	if err == nil {
+		_, _, err = awsnode.Parse(text, c.Network.VethPrefix)
+	}
+	if err != nil {
+		log.Error("aws-node's book is younger than ours and cannot be used; keeping ours", "file", c.Daemon.BackingStore, "error", err)
+		return nil
+	}
+	aside := book + ".old"
+	if err = os.RemoveAll(aside); err == nil {
+		err = os.Rename(book, aside)
+	}
+	if err != nil {
+		return fmt.Errorf("putting our book aside, since aws-node's is younger: %w", err)
+	}
+	log.Info("aws-node had this node since we did: our book is put aside", "aside", aside, "last_change", ours.ModTime(), "theirs", theirs.ModTime())
+	return nil
+}
 
 // takeOver holds the addresses of the pods that run here without a record of
 // ours: first those that aws-node recorded, if the node comes from it, and then

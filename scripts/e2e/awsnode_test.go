@@ -89,8 +89,7 @@ func (s *story) wireByHand(node *harness.Node, name string, address netip.Addr, 
 	p, err := node.NewSandbox(s.ctx, name)
 	s.must(err)
 	p.IP = address
-	sum := sha1.Sum([]byte("default." + name))
-	host := "eni" + hex.EncodeToString(sum[:])[:11]
+	host := "eni" + hostHash(name)
 	table := 254
 	if device > 0 {
 		table = device + 1
@@ -114,6 +113,12 @@ func (s *story) wireByHand(node *harness.Node, name string, address netip.Addr, 
 	}
 	s.shell(node, strings.NewReplacer("HOST", host, "POD", name, "ADDR", address.String()).Replace(script))
 	return p
+}
+
+// hostHash is what follows the prefix in the name of a pod's link on the host.
+func hostHash(pod string) string {
+	sum := sha1.Sum([]byte("default." + pod))
+	return hex.EncodeToString(sum[:])[:11]
 }
 
 // ipam is aws-node's book.

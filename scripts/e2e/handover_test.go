@@ -76,6 +76,13 @@ nodes: [{name: n1, subnet: a, type: m5.large}, {name: n2, subnet: a, type: t3.sm
 	}
 	s.ipamHolds(node, pods)
 	s.keepAnswered(pods, 5)
+	s.start("n1") // the operator thought better of it
+	s.bookHolds(node, pods)
+	s.must(node.Daemon().Stop())
+	pods = s.awsNodeMeanwhile(node, pods, target)
+	s.start("n1")
+	s.bookHolds(node, pods)
+	s.keepAnswered(pods, 5)
 	for _, p := range pods {
 		p.Stop()
 		s.noneLost(p)
@@ -110,6 +117,32 @@ func (s *story) asAWSNodeLeftIt(node *harness.Node, target netip.AddrPort) (pods
 		pods = append(pods, s.pinged(p, target))
 	}
 	return pods, gone
+}
+
+// awsNodeMeanwhile does as aws-node would for a while: one pod goes, another
+// gets its address. Our own book then says nothing good of it.
+func (s *story) awsNodeMeanwhile(node *harness.Node, pods []pinged, target netip.AddrPort) []pinged {
+	s.Helper()
+	i := slices.IndexFunc(pods, func(p pinged) bool { return p.Name == "old1" })
+	was := pods[i]
+	was.Stop()
+	s.noneLost(was)
+	s.must(was.Remove(s.ctx))
+	s.shell(node, "ip rule del priority 512 to "+was.IP.String())
+	link := "eni" + hostHash("old1")
+	s.within(5*time.Second, func() error {
+		if out := s.shell(node, "ip -br link"); strings.Contains(out, link) {
+			return fmt.Errorf("%s is there", link)
+		}
+		return nil
+	})
+	now := append(slices.Delete(slices.Clone(pods), i, i+1), s.pinged(s.wireByHand(node, "late", was.IP, 0), target))
+	var entries []ipamEntry
+	for _, p := range now {
+		entries = append(entries, ipamOf(p.Name, p.IP))
+	}
+	s.writeIPAM(node, entries)
+	return now
 }
 
 func (s *story) pinged(p *harness.Pod, target netip.AddrPort) pinged {
