@@ -39,6 +39,7 @@ type fakeEC2 struct {
 	calls   []made
 	counted map[call]int
 	made    int // addresses, for numbers
+	created int // ENIs, for numbers
 }
 
 type call string
@@ -90,9 +91,11 @@ func newEC2(limits pool.Limits, addresses int) *fakeEC2 {
 }
 
 func (f *fakeEC2) newENI(addresses int) *pool.ENI {
+	n := f.created // no id is ever used again
+	f.created++
 	e := &pool.ENI{
-		ID: pool.ENIID(fmt.Sprintf("eni-%d", len(f.tokens))), Subnet: subnet, SubnetCIDR: netip.MustParsePrefix("10.0.0.0/16"), SecurityGroups: []string{"sg-1"},
-		MAC: fmt.Sprintf("02:00:00:00:00:%02x", len(f.tokens)), Address: f.address(), Tags: map[string]string{pool.TagInstance: instance},
+		ID: pool.ENIID(fmt.Sprintf("eni-%d", n)), Subnet: subnet, SubnetCIDR: netip.MustParsePrefix("10.0.0.0/16"), SecurityGroups: []string{"sg-1"},
+		MAC: fmt.Sprintf("02:00:00:00:00:%02x", n), Address: f.address(), Tags: map[string]string{pool.TagInstance: instance},
 	}
 	for range addresses {
 		e.Addresses = append(e.Addresses, f.address())
