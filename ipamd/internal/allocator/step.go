@@ -218,7 +218,7 @@ func (a *Allocator) call(ctx context.Context, action pool.Action) *pool.Failure 
 	}
 	a.log.Info("EC2: "+action.String(), "took", now.Sub(began).Round(time.Millisecond))
 	for address := range result.Brought() {
-		if a.pool.Rests(address) { // it was given back, and came again
+		if a.pool.Parted(address) { // and came again
 			a.warm(address)
 		}
 	}

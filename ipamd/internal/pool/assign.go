@@ -107,8 +107,11 @@ func (p *Pool) Cool(address netip.Addr, until time.Time) {
 	}
 }
 
-// Rests says whether an address cools down.
-func (p *Pool) Rests(address netip.Addr) bool { _, rests := p.cooling[address]; return rests }
+// Parted says whether an address cools down that was given back: no ENI has it.
+func (p *Pool) Parted(address netip.Addr) bool {
+	_, rests := p.cooling[address]
+	return rests && !p.has(address)
+}
 
 // Warm ends a cool-down before its time.
 func (p *Pool) Warm(address netip.Addr) {
