@@ -79,7 +79,9 @@ func live(t *testing.T, s Settings, r *rand.Rand) {
 		}
 		n.check()
 	}
-	n.settle(6 * time.Minute) // past a describe that is not older than the last crash
+	// Past a describe that is not older than the last crash, and past what goes
+	// back when addresses that a crash left in doubt have rested.
+	n.settle(givenBackRest + 2*time.Minute)
 	if s.Pool.ReleaseAfter == 0 && !s.Pool.Prefixes {
 		n.noneLeaked(27) // what lost answers brought waits for the next pods
 	} else {
