@@ -152,7 +152,13 @@ func (n *node) hit() {
 func (n *node) transactions() string {
 	n.t.Helper()
 	if n.v == Legacy {
-		return n.Run("iptables-legacy-save", "-c", "-t", "nat")
+		var lines strings.Builder // without the remarks, which tell the time
+		for line := range strings.Lines(n.Run("iptables-legacy-save", "-c", "-t", "nat")) {
+			if !strings.HasPrefix(line, "#") {
+				lines.WriteString(line)
+			}
+		}
+		return lines.String()
 	}
 	var seen string
 	n.Do(func() {
