@@ -237,10 +237,17 @@ func (f *fakeEC2) devices() map[pool.ENIID]bool {
 }
 
 // mutating is how many calls were made that change something.
-func (f *fakeEC2) mutating() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.calls) - f.counted[describe]
+func (f *fakeEC2) mutating() int { return f.mutatingBefore(time.Now().Add(1)) }
+
+// mutatingBefore is how many of them were made before a time.
+func (f *fakeEC2) mutatingBefore(end time.Time) int {
+	n := 0
+	for _, c := range f.history() {
+		if c.call != describe && c.at.Before(end) {
+			n++
+		}
+	}
+	return n
 }
 
 // has is what EC2 has: ENIs, of those the attached ones, and secondary addresses.

@@ -46,7 +46,9 @@ func lostAnswer(t *testing.T, wrong func(call, int) fault) {
 		f.latency, f.device, f.lag, f.fault = 300*time.Millisecond, time.Second, 2*time.Second, wrong
 		return f
 	}, func(t *testing.T, n *node) {
-		if last := allServed(t, n.addAll("p", 15)); last > 20*time.Second {
+		answers := n.addAll("p", 15)
+		allServed(t, answers)
+		if last := last(answers); last > 20*time.Second {
 			t.Errorf("the last was served after %s", last)
 		}
 		n.settle(2 * time.Minute)

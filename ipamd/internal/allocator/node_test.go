@@ -127,7 +127,15 @@ func (n *node) release(name string) {
 	}
 }
 
-func allServed(t *testing.T, answers []answer) (last time.Duration) {
+// last is when the last of them was answered.
+func last(answers []answer) (took time.Duration) {
+	for _, a := range answers {
+		took = max(took, a.took)
+	}
+	return took
+}
+
+func allServed(t *testing.T, answers []answer) {
 	t.Helper()
 	seen := map[netip.Addr]bool{}
 	for i, a := range answers {
@@ -137,9 +145,7 @@ func allServed(t *testing.T, answers []answer) (last time.Duration) {
 			t.Errorf("%s was handed out twice", a.Address)
 		}
 		seen[a.Address] = true
-		last = max(last, a.took)
 	}
-	return last
 }
 
 // check holds the node to what must be true at any time.
@@ -155,6 +161,18 @@ func (n *node) check() {
 			n.t.Errorf("%s is held on %s, but EC2 has it on %q", a.Address, a.ENI, owner)
 		}
 	}
+}
+
+// allProtected: no ENI outlives the instance.
+func (n *node) allProtected() {
+	n.t.Helper()
+	n.ec2.set(func(f *fakeEC2) {
+		for _, e := range f.enis {
+			if e.Status != pool.Available && !e.DeleteOnTermination {
+				n.t.Errorf("%s is not deleted with the instance", e.ID)
+			}
+		}
+	})
 }
 
 // noneLeaked: what EC2 has is used, or is headroom.

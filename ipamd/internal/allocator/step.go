@@ -33,17 +33,20 @@ const (
 // new request, makes a difference. It returns when no call is on its way and
 // there is nothing to do, or EC2 is to be looked at first. again is when the
 // next Step is due. What is free is handed out all the while, also if EC2 does
-// not answer; nothing is planned before it did.
+// not answer; nothing is planned before it did, nor while it is looked at because
+// what is known is in doubt.
 func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 	err = a.expire()
 	landed, looked := make(chan *pool.Failure), make(chan error)
 	flying, looking, suspect := 0, a.lookDue(), false
+	blind := looking && a.doubt
+	var unseen error
 	if looking {
 		go func() { looked <- a.describe(ctx) }()
 	}
 	var failed []error
 	for {
-		if !looking && !suspect {
+		if !blind && !suspect && unseen == nil {
 			for _, action := range a.plan() {
 				flying++
 				go func() { landed <- a.call(ctx, action) }()
@@ -53,10 +56,8 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 			break
 		}
 		select {
-		case blind := <-looked:
-			if looking = false; blind != nil {
-				return 0, errors.Join(blind, err, a.expire())
-			}
+		case unseen = <-looked:
+			looking, blind = false, false
 		case failure := <-landed:
 			flying--
 			if failure != nil {
@@ -76,7 +77,7 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 		a.doubt = true
 		a.settled = time.Now().Add(lag)
 	}
-	return a.again(time.Now()), errors.Join(err, a.expire())
+	return a.again(time.Now()), errors.Join(unseen, err, a.expire())
 }
 
 // timePasses tells when a cool-down or a pause ends: neither waits for a call

@@ -3,7 +3,6 @@ package pool
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"time"
 )
@@ -132,16 +131,6 @@ func (a DetachENI) String() string { return fmt.Sprintf("detach %s (%s)", a.ENI,
 
 // String is one line for the log.
 func (a DeleteENI) String() string { return fmt.Sprintf("delete %s (%s)", a.ENI, a.Reason) }
-
-// same says whether two actions are one and the same call.
-func same(a, b Action) bool {
-	x, isCreate := a.(CreateENI)
-	y, both := b.(CreateENI)
-	if isCreate || both {
-		return isCreate && both && x.Token == y.Token
-	}
-	return reflect.TypeOf(a) == reflect.TypeOf(b) && eniOf(a) == eniOf(b)
-}
 
 // eniOf is the ENI that an action is about, if there is one yet.
 func eniOf(action Action) ENIID {

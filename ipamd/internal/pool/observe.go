@@ -2,6 +2,7 @@ package pool
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -143,7 +144,9 @@ func (p *Pool) leave(action Action, now bool) {
 }
 
 func (p *Pool) land(action Action) {
-	p.flying = slices.DeleteFunc(p.flying, func(a Action) bool { return same(a, action) })
+	if i := slices.IndexFunc(p.flying, func(a Action) bool { return reflect.DeepEqual(a, action) }); i >= 0 {
+		p.flying = slices.Delete(p.flying, i, i+1)
+	}
 }
 
 // Applied books the result of an action that EC2 carried out.

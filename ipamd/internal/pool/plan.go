@@ -2,6 +2,7 @@ package pool
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -18,7 +19,8 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	}
 	coming := max(waiting, p.scheduled)
 	spare := p.settings.spareFor(len(p.held) + coming)
-	g := growth{Pool: p, now: now, waiting: waiting, spare: spare, devices: map[int]bool{}, busy: map[block]bool{}, need: coming + spare.high}
+	g := growth{Pool: p, now: now, waiting: waiting, spare: spare, need: coming + spare.high, hurry: waiting,
+		devices: map[int]bool{}, busy: map[block]bool{}, asked: map[ENIID]int{}}
 	g.reason = fmt.Sprintf("%d waiting, %s", waiting, spare.reason)
 	if p.scheduled > waiting {
 		g.reason = fmt.Sprintf("%d waiting, %d scheduled, %s", waiting, p.scheduled, spare.reason)
@@ -52,10 +54,12 @@ type growth struct {
 	waiting int
 	spare   spare
 	need    int            // addresses still to be found
+	hurry   int            // pods that wait for more than one call to EC2
 	free    int            // addresses that are free now
 	slots   int            // ENIs that the instance has or will have
 	devices map[int]bool   // device numbers taken
 	busy    map[block]bool // what a call is on its way for
+	asked   map[ENIID]int  // slots of an ENI that calls on their way fill
 	coming  int            // further addresses that ENIs on their way have room for
 	asking  bool           // addresses are asked for, by a call on its way or planned
 	reason  string
@@ -76,13 +80,13 @@ func (g *growth) countOn(action Action) {
 		g.slots++
 		if e := g.enis[a.ENI]; e != nil {
 			g.need -= g.countFree(e, g.now)
-			g.coming += g.room(e) * g.perSlot(e.Subnet)
 		}
 	case AssignAddresses:
 		g.need -= a.Count + a.Prefixes*prefixSize
 		g.asking = true
-		if e := g.enis[a.ENI]; e != nil {
-			g.coming += max(0, g.room(e)-a.Count-a.Prefixes) * g.perSlot(e.Subnet)
+		g.asked[a.ENI] += a.Count + a.Prefixes
+		if e := g.enis[a.ENI]; e != nil && e.ready {
+			g.hurry -= a.Count + a.Prefixes*prefixSize
 		}
 	}
 }
@@ -120,6 +124,7 @@ func (g *growth) finish(e *entry) {
 	switch {
 	case e.Status == Available && !g.busy[block{attach, string(e.ID)}]:
 		g.attachOrDelete(e)
+	case g.waiting > 0 && g.now.Sub(e.changed) < recent: // pods' calls first, on a budget that all share
 	case !e.Primary && !e.DeleteOnTermination && e.AttachmentID != "" && e.Status != Detaching:
 		if b := (block{protect, string(e.ID)}); !g.busy[b] && !g.blocked(b, g.now) {
 			g.actions = append(g.actions, ProtectENI{ENI: e.ID, AttachmentID: e.AttachmentID, Reason: "must not outlive the instance"})
@@ -144,10 +149,11 @@ func (g *growth) attachOrDelete(e *entry) {
 	if !e.retired && g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
 		g.need -= e.size() // another ENI would not be attached sooner
-		g.coming += g.room(e) * g.perSlot(e.Subnet)
 		if g.blocked(key, g.now) {
+			g.coming += g.room(e) * g.perSlot(e.Subnet)
 			return
 		}
+		g.busy[key] = true
 		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.device(e, refused), Reason: g.reason})
 		return
 	}
@@ -220,7 +226,7 @@ func (g *growth) freeDevice(skip int) int {
 // same token EC2 creates none twice.
 func (g *growth) repeat() {
 	for _, c := range g.unsure {
-		flies := slices.ContainsFunc(g.flying, func(a Action) bool { return same(a, c) })
+		flies := slices.ContainsFunc(g.flying, func(a Action) bool { return reflect.DeepEqual(a, Action(c)) })
 		if flies {
 			continue
 		}
@@ -231,13 +237,22 @@ func (g *growth) repeat() {
 	}
 }
 
-// fill asks for more addresses on an ENI that has room.
+// fill asks for more addresses on an ENI that has room, also while it is being
+// attached. While a call brings it some, another one is made for pods, not for
+// the headroom. What comes with an ENI that is still on its way is late for
+// pods that one with room could serve.
 func (g *growth) fill(e *entry) {
-	if e.Status == Available || e.Status == Detaching || e.missing || e.retired || g.busy[block{assign, string(e.ID)}] || g.overdue(e) || !g.managed(e.ENI) {
+	attached := e.Status == Attaching || e.Status == Attached || g.busy[block{attach, string(e.ID)}]
+	if !attached || e.missing || e.retired || g.overdue(e) || !g.managed(e.ENI) {
 		return
 	}
-	slots := min(g.room(e), g.wanted(e.Subnet))
+	room, pods := g.room(e)-g.asked[e.ID], g.hurried(e)
+	slots := min(room, max(pods, g.wanted(e.Subnet)))
 	if slots <= 0 || g.full(e.Subnet) {
+		return
+	}
+	if g.asked[e.ID] > 0 && pods == 0 && g.need <= g.spare.high {
+		g.coming += room * g.perSlot(e.Subnet)
 		return
 	}
 	count := slots * g.perSlot(e.Subnet)
@@ -249,11 +264,28 @@ func (g *growth) fill(e *entry) {
 	}
 	g.need -= count
 	g.asking = true
+	if e.ready {
+		g.hurry -= count
+	}
 	a := AssignAddresses{ENI: e.ID, Reason: g.reason}
 	if a.Count = slots; g.prefixes(e.Subnet) {
 		a.Count, a.Prefixes = 0, slots
 	}
 	g.actions = append(g.actions, a)
+}
+
+// hurried is how many addresses or prefixes an ENI is to be asked for so that
+// pods need not wait for what takes more than one call.
+func (g *growth) hurried(e *entry) int {
+	switch {
+	case !e.ready || g.hurry <= 0:
+		return 0
+	case g.isScarce(e.Subnet):
+		return 1
+	case g.prefixes(e.Subnet):
+		return toPrefixes(g.hurry)
+	}
+	return g.hurry
 }
 
 // soon says that what failed is there already, as a describe will tell, or will

@@ -464,12 +464,13 @@ func TestRoomOnItsWayIsWaitedFor(t *testing.T) {
 	created := eni(1, 1)
 	created.Status, created.AttachmentID = Available, ""
 	p.Applied(first[0], Result{Created: &created}, t0)
-	attach := p.Plan(2, t0)
-	want(t, []string{attach[0].String()}, "attach eni-1 as device 1 (2 waiting, 1 headroom)")
-	p.Start(attach[0])
+	both := p.Plan(2, t0)
+	want(t, texts(both), "attach eni-1 as device 1 (2 waiting, 1 headroom)", "assign 2 addresses to eni-1 (2 waiting, 1 headroom)")
+	p.Start(both[0])
+	p.Start(both[1])
 	want(t, plan(p, 2, t0))
-	p.Applied(attach[0], Result{AttachmentID: "eni-attach-1"}, t0)
-	want(t, plan(p, 2, t0), "assign 2 addresses to eni-1 (2 waiting, 1 headroom)")
+	p.Applied(both[0], Result{AttachmentID: "eni-attach-1"}, t0)
+	want(t, plan(p, 2, t0))
 }
 
 // Two calls on one ENI are two calls: the end of one leaves the other on its way.
