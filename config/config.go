@@ -49,6 +49,10 @@ type Network struct {
 	ConnectionMark uint32
 	// NodePortSupport keeps replies to node ports on the primary ENI.
 	NodePortSupport bool
+	// ExternalServices are IPv4 destinations that the main table routes, also
+	// for pods of secondary ENIs. Masked, each once, in the order given; none
+	// is 0.0.0.0/0.
+	ExternalServices []netip.Prefix
 }
 
 // SNAT says which traffic leaves the VPC by the node's primary address.

@@ -109,6 +109,9 @@ func TestLoadGood(t *testing.T) {
 		{"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "203.0.113.7/24, 192.0.2.0/28,203.0.113.0/24", func(c *Config) {
 			c.SNAT.Excluded = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.0/28")}
 		}},
+		{"AWS_EXTERNAL_SERVICE_CIDRS", "203.0.113.9/24,192.0.2.0/28, 203.0.113.0/24", func(c *Config) {
+			c.Network.ExternalServices = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("192.0.2.0/28")}
+		}},
 		{"AWS_VPC_K8S_CNI_RANDOMIZESNAT", "hashrandom", func(c *Config) { c.SNAT.Random = RandomHash }},
 		{"AWS_VPC_K8S_CNI_RANDOMIZESNAT", "None", func(c *Config) { c.SNAT.Random = RandomNone }},
 		{"IP_COOLDOWN_PERIOD", "0", func(c *Config) { c.Pool.CoolDown = 0 }},
@@ -175,6 +178,7 @@ func bad() map[string][]string {
 		"AWS_VPC_K8S_CNI_VETHPREFIX":         {"enieth", "eth", "lo", "vlan", "ENI", "e1", "e/"},
 		"AWS_VPC_K8S_CNI_CONNMARK":           {"0", "0x0", "-1", "4294967296", "0x100000000", "0x", "0b1", "1_0", "80h"},
 		"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": {"10.0.0.0", "10.0.0.0/33", "fd00::/8", "10.0.0.0/8,", ","},
+		"AWS_EXTERNAL_SERVICE_CIDRS":         {"203.0.113.9", "0.0.0.0/0", "192.0.2.0/28,::/0"},
 		"AWS_VPC_K8S_CNI_RANDOMIZESNAT":      {"random", "true"},
 		"IP_COOLDOWN_PERIOD":                 {"-1", "30s", "86401", "9223372036854775807"},
 		"MAX_ENI":                            {"0", "-2", "32769", "all"},
@@ -277,8 +281,7 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, variable := range []string{"AWS_EXTERNAL_SERVICE_CIDRS",
-		"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "DISABLE_LEAKED_ENI_CLEANUP", "INTROSPECTION_BIND_ADDRESS",
+	for _, variable := range []string{"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "DISABLE_LEAKED_ENI_CLEANUP", "INTROSPECTION_BIND_ADDRESS",
 		"AWS_VPC_K8S_CNI_LOG_FILE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))
 		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {

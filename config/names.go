@@ -9,6 +9,8 @@ const (
 	RuleToPod = 512
 	// RuleMark is the priority of "from all fwmark 0x80/0x80 lookup main".
 	RuleMark = 1024
+	// RuleExternalService is the priority of "from all to <block> lookup main".
+	RuleExternalService = 1535
 	// RuleFromPod is the priority of "from <pod> lookup <table of its ENI>".
 	RuleFromPod = 1536
 

@@ -117,6 +117,18 @@ func parsePrefixes(s string) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
+// parseDestinations refuses the block that is everything: pods of secondary
+// ENIs would send all they have by the primary one, where the VPC drops it.
+func parseDestinations(s string) ([]netip.Prefix, error) {
+	prefixes, err := parsePrefixes(s)
+	for _, p := range prefixes {
+		if p.Bits() == 0 {
+			return nil, errors.New("0.0.0.0/0 is every destination")
+		}
+	}
+	return prefixes, err
+}
+
 // parseTags applies the limits of EC2 (EC2 user guide, "Tag restrictions") and
 // keeps off the keys by which EKS and we know our own ENIs.
 func parseTags(s string) (map[string]string, error) {

@@ -34,6 +34,8 @@ func settings() []setting {
 			"mark and mask of connections that leave by the primary ENI", into(parseMark, func(c *Config) *uint32 { return &c.Network.ConnectionMark })},
 		{"Network.NodePortSupport", "AWS_VPC_CNI_NODE_PORT_SUPPORT", "true", boolean,
 			"answer node ports by the primary ENI", into(parseBool, func(c *Config) *bool { return &c.Network.NodePortSupport })},
+		{"Network.ExternalServices", "AWS_EXTERNAL_SERVICE_CIDRS", "", "IPv4 CIDRs, separated by commas, not 0.0.0.0/0",
+			"destinations that the main table routes for all pods", into(optional(parseDestinations), func(c *Config) *[]netip.Prefix { return &c.Network.ExternalServices })},
 
 		{"SNAT.External", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "false", boolean,
 			"a NAT gateway does SNAT; the node does none", into(parseBool, func(c *Config) *bool { return &c.SNAT.External })},
@@ -74,7 +76,6 @@ func settings() []setting {
 		must("ANNOTATE_POD_IP", false, "write addresses into annotations of pods"),
 		must("ENABLE_BANDWIDTH_PLUGIN", false, "bandwidth limits of pods"),
 		{"", "NETWORK_POLICY_ENFORCING_MODE", "none", "none or standard", "network policies; enforced by another agent, if at all", notStrict},
-		unused("AWS_EXTERNAL_SERVICE_CIDRS", "destinations routed by the main table"),
 		unused("ENABLE_SUBNET_DISCOVERY", "ENIs in other subnets than the primary one's"),
 		unused("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "ENIs on cordoned nodes, always managed"),
 		unused("DISABLE_LEAKED_ENI_CLEANUP", "clean-up of other nodes' ENIs, never done"),

@@ -143,6 +143,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	path := datapath.New(datapath.Settings{
 		MTU: d.config.Network.MTU, VethPrefix: d.config.Network.VethPrefix,
 		Mark: d.config.Network.NodePortSupport || !d.config.SNAT.External, MarkValue: d.config.Network.ConnectionMark,
+		ExternalServices: d.config.Network.ExternalServices,
 	}, book, handle, time.Now, d.log, func(c linux.Change) { d.metrics.DatapathChange(linux.Kind(c.Item), c.Op.String()) })
 	if err := takeOver(d.config, store, path, d.log); err != nil {
 		return err

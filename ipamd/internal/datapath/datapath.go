@@ -44,10 +44,11 @@ type Book interface {
 
 // Settings are those of the node's network.
 type Settings struct {
-	MTU        int
-	Mark       bool
-	MarkValue  uint32
-	VethPrefix string
+	MTU              int
+	Mark             bool
+	MarkValue        uint32
+	VethPrefix       string
+	ExternalServices []netip.Prefix // destinations that the main table routes for all pods
 }
 
 // Datapath joins the plan and the kernel.
@@ -131,7 +132,8 @@ func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 			names[l.MAC] = l.Name
 		}
 	}
-	n := hostnet.Node{MTU: d.settings.MTU, Mark: d.settings.Mark, MarkValue: d.settings.MarkValue, VethPrefix: d.settings.VethPrefix}
+	n := hostnet.Node{MTU: d.settings.MTU, Mark: d.settings.Mark, MarkValue: d.settings.MarkValue, VethPrefix: d.settings.VethPrefix,
+		ExternalServices: d.settings.ExternalServices}
 	for _, e := range enis {
 		if !e.Managed || e.Card != 0 {
 			continue

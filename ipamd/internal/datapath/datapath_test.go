@@ -19,6 +19,7 @@ const (
 512:	from all to 10.0.0.20 lookup main
 512:	from all to 10.0.0.30 lookup main
 1024:	from all fwmark 0x80/0x80 lookup main
+1535:	from all to 203.0.113.0/24 lookup main
 1536:	from 10.0.0.30 lookup 2
 32766:	from all lookup main
 32767:	from all lookup default
@@ -131,6 +132,7 @@ func TestWhatIsDamagedComesBack(t *testing.T) {
 			"rule del priority 512 to 10.0.0.20",
 			"rule del priority 512 to 10.0.0.30",
 			"rule del priority 1024",
+			"rule del priority 1535",
 			"rule del priority 1536",
 			"route del 10.0.0.20",
 			"route del 10.0.0.30",
@@ -139,6 +141,7 @@ func TestWhatIsDamagedComesBack(t *testing.T) {
 			"route add 10.9.0.0/16 via 10.0.0.1 dev eth1 table 2",
 			"route add 10.0.0.99 dev enia",
 			"rule add priority 512 to 10.0.0.99 lookup main",
+			"rule add priority 1535 to 192.0.2.0/24 lookup main",
 			"rule add priority 1536 from 10.0.0.20 lookup 2",
 			"rule add priority 1536 from 10.0.0.30 lookup 3",
 			"link set eth1 down",

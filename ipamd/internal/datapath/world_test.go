@@ -44,7 +44,7 @@ func inNode(t *testing.T, body func(*testing.T, *world)) {
 			return err
 		}
 		defer w.away.Close()
-		s := Settings{MTU: 9001, Mark: true, MarkValue: 0x80, VethPrefix: "eni"}
+		s := Settings{MTU: 9001, Mark: true, MarkValue: 0x80, VethPrefix: "eni", ExternalServices: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}
 		w.path = New(s, w.book, w.kernel, func() time.Time { return w.now }, slog.New(slog.DiscardHandler),
 			func(c linux.Change) { w.changes = append(w.changes, c.String()) })
 		body(t, w)

@@ -22,8 +22,10 @@ type Node struct {
 	// MarkValue is the connection mark, value and mask.
 	MarkValue  uint32
 	VethPrefix string
-	ENIs       []ENI
-	Pods       []podnet.Assignment
+	// ExternalServices are destinations that the main table routes for all pods.
+	ExternalServices []netip.Prefix
+	ENIs             []ENI
+	Pods             []podnet.Assignment
 }
 
 // ENI is an attached interface whose device is present.
@@ -49,7 +51,7 @@ func Table(device int) int {
 func Scope(n Node) linux.Scope {
 	s := linux.Scope{
 		VethPrefix: n.VethPrefix,
-		Priorities: []int{config.RuleToPod, config.RuleMark, config.RuleFromPod},
+		Priorities: []int{config.RuleToPod, config.RuleMark, config.RuleExternalService, config.RuleFromPod},
 	}
 	for _, e := range n.ENIs {
 		if !e.Primary && e.Table != config.TableMain { // main is never ours as a whole
@@ -67,6 +69,9 @@ func Plan(n Node) linux.State {
 		s.Rules = append(s.Rules, linux.Rule{
 			Priority: config.RuleMark, Mark: n.MarkValue, Mask: n.MarkValue, Table: config.TableMain,
 		})
+	}
+	for _, block := range n.ExternalServices {
+		s.Rules = append(s.Rules, linux.Rule{Priority: config.RuleExternalService, To: block, Table: config.TableMain})
 	}
 	for _, e := range n.ENIs {
 		s = linux.Join(s, eniState(e, n.MTU))

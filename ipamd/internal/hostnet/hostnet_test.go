@@ -21,6 +21,7 @@ func pod(link, ip string, table int) podnet.Assignment {
 func node() Node {
 	return Node{
 		MTU: config.DefaultMTU, Mark: true, MarkValue: config.ConnectionMark, VethPrefix: config.VethPrefix,
+		ExternalServices: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 		ENIs: []ENI{
 			{Link: "eth0", Primary: true, Table: config.TableMain, Gateway: netip.MustParseAddr("192.168.1.1")},
 			{Link: "eth1", Table: Table(1), Gateway: netip.MustParseAddr("192.168.1.1"), Address: netip.MustParseAddr("192.168.1.60")},
