@@ -56,8 +56,9 @@ sim-fleet: ## start 1000 nodes at once in virtual time, beside aws-node's rules;
 	$(GO) test ./ipamd/internal/fleet -count=1 -v -beside -nodes $(or $(NODES),1000) -pods $(or $(PODS),10) -seed $(or $(SEED),1)
 
 .PHONY: soak
-soak: ## live through thousands of random lives of nodes that crash at any moment; LIVES=n
+soak: ## live through thousands of random lives of nodes that crash at any moment, and pods that go while the daemon is away; LIVES=n, CYCLES=n
 	$(GO) test ./ipamd/internal/allocator -count=1 -timeout 60m -run 'TestRestartAnywhere$$' -lives $(or $(LIVES),10000)
+	$(GO) test ./ipamd -count=1 -v -timeout 60m -run 'TestAway$$' -cycles $(or $(CYCLES),100000)
 
 .PHONY: generate
 generate: ## write generated files anew
