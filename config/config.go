@@ -30,6 +30,7 @@ type Config struct {
 	Pool    Pool
 	EC2     EC2
 	Daemon  Daemon
+	Host    Host
 	Kube    Kube
 	Proxy   Proxy
 	// Conntrack is set only where services are served.

@@ -35,6 +35,7 @@ func code(text string) string {
 var otherDefaults = map[string]string{
 	"WARM_ENI_TARGET":          "1",
 	"AWS_VPC_K8S_CNI_LOGLEVEL": "debug",
+	"HOST_CNI_CONFDIR_PATH":    "/host/etc/cni/net.d",
 }
 
 // origin is who gave a variable its name and meaning.

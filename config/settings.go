@@ -63,7 +63,7 @@ func settings() []setting {
 			"serve no metrics, health and state", disableMetrics},
 		{"Daemon.IPTables", "CAUSEWAY_IPTABLES", "auto", "auto, nft or legacy",
 			"the iptables that is written; auto: the one the node uses", into(parseChoice(IPTablesAuto, IPTablesNFT, IPTablesLegacy), func(c *Config) *IPTables { return &c.Daemon.IPTables })},
-	}, proxySettings(), []setting{
+	}, hostSettings(), proxySettings(), []setting{
 		must("ENABLE_IPv4", true, "IPv4 for pods; always on"),
 		must("ENABLE_IPv6", false, "IPv6 for pods"),
 		must("ENABLE_V6_EGRESS", false, "IPv6 egress of IPv4 pods"),

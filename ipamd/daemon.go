@@ -56,6 +56,12 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return ignoreCancel(ctx, err)
 	}
 	defer unlock()
+	if err := checkHost(c.Host); err != nil {
+		return err
+	}
+	if err := retractAfterBoot(c.Host.ConfDir, config.BookDir, log); err != nil {
+		return err
+	}
 	d := &daemon{config: c, log: log, rules: newRules(c), cluster: &cluster{}}
 	d.metrics = telemetry.New(rpc.Version, d.snapshot)
 	d.causes = newCauses(log, d.metrics)
@@ -63,7 +69,7 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if c.Proxy.Mode != config.ProxyOff {
 		if d.service, err = newServiceProxy(proxyConfig{
 			Proxy: c.Proxy, Kube: c.Kube, Conntrack: c.Conntrack, NodeName: "MY_NODE_NAME",
-			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(), ENIConfigs: c.Pool.CustomNetwork,
+			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(), Writable: c.Host.Writable, ENIConfigs: c.Pool.CustomNetwork,
 		}, d.rules, d.metrics, log); err != nil {
 			return err
 		}
@@ -129,6 +135,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	if err != nil {
 		return err
 	}
+	handle.WriteSysctlsBelow(d.config.Host.Writable)
 	rounds := &rounds{daemon: d, natWritten: make(chan struct{})}
 	var named func(netip.Addr) bool
 	if d.service != nil {

@@ -63,7 +63,7 @@ func export(out, complaints io.Writer, stateDir, bookDir, file string) error {
 	}
 	text, written, refused, err := awsnode.Format(held)
 	if err == nil {
-		err = replaceFile(file, text, changed)
+		err = replaceFile(file, text, 0o600, changed)
 	}
 	if err != nil {
 		return fmt.Errorf("exporting to %s: %w", file, err)
@@ -120,40 +120,4 @@ func locked(dir string) bool {
 	}
 	defer file.Close()
 	return errors.Is(unix.Flock(int(file.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
-}
-
-// replaceFile puts a file of that time in place, whole and for good, also over a
-// power cut.
-func replaceFile(path string, text []byte, written time.Time) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	fresh, err := os.CreateTemp(dir, filepath.Base(path)+".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(fresh.Name()) // it is gone when all went well
-	_, err = fresh.Write(text)
-	if err == nil {
-		err = os.Chtimes(fresh.Name(), written, written)
-	}
-	if err == nil {
-		err = fresh.Sync()
-	}
-	if err = errors.Join(err, fresh.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", fresh.Name(), err)
-	}
-	if err := os.Rename(fresh.Name(), path); err != nil {
-		return err
-	}
-	parent, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	if err := parent.Sync(); err != nil {
-		return fmt.Errorf("writing %s: %w", dir, err)
-	}
-	return nil
 }

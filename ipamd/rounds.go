@@ -20,7 +20,8 @@ import (
 type rounds struct {
 	daemon            *daemon
 	pool, node, nat   atomic.Pointer[loop.Loop]
-	pods              atomic.Pointer[loop.Loop]
+	pods, conf        atomic.Pointer[loop.Loop]
+	offered           atomic.Bool // the CNI configuration is in place
 	nodePart, natPart part
 	natWritten        chan struct{} // closed by the first success
 	all               []*loop.Loop
@@ -85,7 +86,29 @@ func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *v
 		func(ctx context.Context) (time.Duration, error) { return 0, vpc.Step(ctx, time.Now()) })
 	r.add(loop.Settings{Name: "release notes", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		func(ctx context.Context) (time.Duration, error) { return 0, readNotes(ctx, config.NotesDir, server) })
+	if dir := r.daemon.config.Host.ConfDir; dir != "" {
+		r.conf.Store(r.add(loop.Settings{Name: "CNI configuration", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
+			func(context.Context) (time.Duration, error) { return 0, r.offer(dir, book) }))
+	}
 }
+
+// offer writes the CNI configuration as soon as STATUS would say that pods may
+// come, and again if somebody removes it.
+func (r *rounds) offer(dir string, book *allocator.Allocator) error {
+	ready := book.Ready() == nil
+	r.daemon.server.SetReady(ready) // STATUS must not say less than the file
+	if !ready || !r.inPlace() {
+		return nil
+	}
+	written, err := offer(dir)
+	if written {
+		r.daemon.log.Info("CNI configuration written: this node serves pods", "dir", dir, "file", config.ConflistName)
+	}
+	r.offered.Store(err == nil)
+	return err
+}
+
+func (r *rounds) inPlace() bool { return r.nodePart.inPlace.Load() && r.natPart.inPlace.Load() }
 
 func (r *rounds) add(s loop.Settings, step loop.Step) *loop.Loop {
 	l := loop.New(s, step, r.daemon.log, r.daemon.metrics.StepFailed)
@@ -118,7 +141,10 @@ func (p *part) report(err error, now time.Time) {
 // report tells the plugin's STATUS whether all that pods depend on is in place.
 func (r *rounds) report(p *part, err error) error {
 	p.report(err, time.Now())
-	r.daemon.server.SetDatapath(r.nodePart.inPlace.Load() && r.natPart.inPlace.Load())
+	r.daemon.server.SetDatapath(r.inPlace())
+	if r.inPlace() && !r.offered.Load() {
+		wake(&r.conf)
+	}
 	return err
 }
 

@@ -32,7 +32,7 @@ type serviceProxy struct {
 	metrics  *telemetry.Metrics
 	kube     *kube.Client
 	log      *slog.Logger
-	tuner    proxy.Tuner
+	tuner    *proxy.Tuner
 	config   proxyConfig
 
 	write, sweep *loop.Loop
@@ -51,6 +51,7 @@ type proxyConfig struct {
 	SyncPeriod time.Duration
 	ENIConfigs bool   // are to be watched
 	Expected   string // file that keeps settings over a restart; "" for none
+	Writable   string // see config.Host
 }
 
 // aloneWindow is the daemon's default, for a proxy that was told none.
@@ -70,7 +71,8 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metri
 		return nil, err
 	}
 	audience := newAudience(rules, string(c.Mode), c.SyncPeriod, metrics, log)
-	p := &serviceProxy{rules: rules, metrics: metrics, kube: client, audience: audience, log: log, config: c, hostPorts: map[service.Key]bool{}}
+	p := &serviceProxy{rules: rules, metrics: metrics, kube: client, audience: audience, log: log, config: c,
+		tuner: proxy.NewTuner(c.Writable), hostPorts: map[service.Key]bool{}}
 	var expected proxy.ServiceSettings
 	if c.Expected != "" && readKept(c.Expected, &expected) == nil {
 		rules.Expect(expected)
@@ -126,7 +128,7 @@ func (p *serviceProxy) step(ctx context.Context) (time.Duration, error) {
 }
 
 func (p *serviceProxy) sweepFlows(ctx context.Context) (time.Duration, error) {
-	tune(&p.tuner, p.config.Conntrack, p.config.LocalhostNodePorts, p.log) // again: others set them, too
+	tune(p.tuner, p.config.Conntrack, p.config.LocalhostNodePorts, p.log) // again: others set them, too
 	began := time.Now()
 	ended, err := p.rules.SweepFlows(ctx)
 	p.audience.swept(ended, time.Since(began), err)

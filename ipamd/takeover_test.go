@@ -21,17 +21,17 @@ func TestRetire(t *testing.T) {
 	}{
 		{"no file", func(*testing.T, shelf, string, time.Time) error { return nil }, false},
 		{"older", func(_ *testing.T, _ shelf, file string, changed time.Time) error {
-			return replaceFile(file, usable, changed.Add(-time.Millisecond))
+			return replaceFile(file, usable, 0o600, changed.Add(-time.Millisecond))
 		}, false},
 		{"exported", func(t *testing.T, s shelf, _ string, _ time.Time) error {
 			_, _, _, err := s.export(t)
 			return err
 		}, false},
 		{"younger", func(_ *testing.T, _ shelf, file string, changed time.Time) error {
-			return replaceFile(file, usable, changed.Add(time.Millisecond))
+			return replaceFile(file, usable, 0o600, changed.Add(time.Millisecond))
 		}, true},
 		{"younger and not usable", func(_ *testing.T, _ shelf, file string, changed time.Time) error {
-			return replaceFile(file, []byte(`{"version":"vpc-cni-ipam/2"}`), changed.Add(time.Millisecond))
+			return replaceFile(file, []byte(`{"version":"vpc-cni-ipam/2"}`), 0o600, changed.Add(time.Millisecond))
 		}, false},
 	} {
 		s := newShelf(t, "web")

@@ -13,6 +13,12 @@ type Tuner struct {
 	writer sysctl.Writer
 }
 
+// NewTuner returns one that writes below another directory, which shows the
+// machine's /proc/sys/net and /sys/module: in a container these are read-only.
+func NewTuner(writable string) *Tuner {
+	return &Tuner{sysctl.Writer{Writable: writable}}
+}
+
 // Tune writes what differs, to the calling thread's network namespace. It says
 // what it changed; and it names what it could not change, with the path, the
 // value wanted and the value found, once for each. Such a failure is worth a

@@ -155,8 +155,13 @@ func (h *Handle) writeSysctl(s linux.Sysctl) error {
 	if h.ns != nil {
 		return fmt.Errorf("sysctls of the namespace %s cannot be set from outside", h.path)
 	}
-	return os.WriteFile(filepath.Join("/proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
+	return os.WriteFile(filepath.Join("/", h.writable, "proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
 }
+
+// WriteSysctlsBelow makes the handle write sysctls below another directory that
+// shows the node's /proc/sys: in a container that has no more rights than it
+// needs, its own is read-only.
+func (h *Handle) WriteSysctlsBelow(root string) { h.writable = root }
 
 // Find returns the index and the hardware address of a link; its index is 0 if
 // there is none. Unlike its name, an index is not given to another link.

@@ -24,6 +24,8 @@ type Handle struct {
 	batch *batch
 	path  string   // of the namespace; empty for the caller's own
 	ns    *os.File // open namespace; nil for the caller's own
+
+	writable string // see WriteSysctlsBelow
 }
 
 // Open opens the network namespace at path, or the caller's own if path is

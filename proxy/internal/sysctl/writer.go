@@ -15,7 +15,10 @@ import (
 type Writer struct {
 	// Root is put before all paths; "" for the machine's own.
 	Root string
-	said map[string]int // the value that could not be written
+	// Writable is put before paths that are written, where those that can be
+	// read are read-only; "" if they are not.
+	Writable string
+	said     map[string]int // the value that could not be written
 }
 
 // Write writes what differs, below /proc/sys/net to the network namespace of
@@ -63,7 +66,7 @@ func (w *Writer) write(s Sysctl) (did string, err error) {
 	if found == s.Value || s.AtLeast && found > s.Value {
 		return "", nil
 	}
-	if err := os.WriteFile(path, []byte(strconv.Itoa(s.Value)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(w.Root, w.Writable, s.Path), []byte(strconv.Itoa(s.Value)), 0o644); err != nil {
 		return "", fmt.Errorf("%s: want %d, found %d: %w", s.Path, s.Value, found, err)
 	}
 	return fmt.Sprintf("%s: %d, was %d", s.Path, s.Value, found), nil

@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 
+	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
 
@@ -29,10 +30,6 @@ type Node struct {
 	starts int
 }
 
-// conflist is what a runtime finds in /etc/cni/net.d.
-const conflist = `{"cniVersion": "1.1.0", "name": "aws-cni", "plugins": [
-	{"type": "causeway-cni", "capabilities": {"portMappings": true}}]}`
-
 // prepare gives the runtime library a plugin directory whose one program runs
 // the real plugin inside the node.
 func (n *Node) prepare() error {
@@ -44,7 +41,7 @@ func (n *Node) prepare() error {
 	if err := os.WriteFile(filepath.Join(plugins, "causeway-cni"), []byte(script), 0o755); err != nil {
 		return err
 	}
-	list, err := libcni.NetworkConfFromBytes([]byte(conflist))
+	list, err := libcni.NetworkConfFromBytes([]byte(config.Conflist))
 	if err != nil {
 		return err
 	}
@@ -94,6 +91,11 @@ type Daemon struct {
 // StartIpamd starts ipamd with further environment, and does not wait for it.
 // The simulator adds where EC2 and the Kubernetes API are, and the node's name.
 func (n *Node) StartIpamd(env ...string) (*Daemon, error) {
+	return n.StartDaemon([]string{n.lab.bins.Ipamd}, env...)
+}
+
+// StartDaemon starts a command that becomes ipamd, in a container say.
+func (n *Node) StartDaemon(command []string, env ...string) (*Daemon, error) {
 	n.starts++
 	d := &Daemon{Log: filepath.Join(n.dir, fmt.Sprintf("ipamd-%d.log", n.starts)), done: make(chan struct{})}
 	log, err := os.Create(d.Log)
@@ -101,7 +103,7 @@ func (n *Node) StartIpamd(env ...string) (*Daemon, error) {
 		return nil, err
 	}
 	defer log.Close()
-	d.cmd = exec.Command(n.lab.bins.Vpcsim, "exec", "--name", n.lab.Name, n.Name, "--", n.lab.bins.Ipamd)
+	d.cmd = exec.Command(n.lab.bins.Vpcsim, append([]string{"exec", "--name", n.lab.Name, n.Name, "--"}, command...)...)
 	d.cmd.Env = os.Environ()
 	if n.lab.ProxyMode != "" {
 		d.cmd.Env = append(d.cmd.Env, "PROXY_MODE="+n.lab.ProxyMode)
