@@ -24,6 +24,17 @@ build: ## build the programs into bin/
 	$(BUILD) bin/causeway-cni ./cni-plugin
 	$(BUILD) bin/vpcsim ./scripts/vpcsim
 
+.PHONY: image
+image: build ## make the container image bin/causeway.tar, with no daemon, for `ctr images import`; NAME=registry/causeway:tag
+	@scripts/deps.sh image
+	$(GO) run ./scripts/release/image -version $(VERSION) $(if $(NAME),-name $(NAME)) -o bin/causeway.tar
+
+.PHONY: manifests
+manifests: ## render the chart into bin/causeway.yaml, with no Helm; ARGS='-set env.CLUSTER_ENDPOINT=https://...'
+	@mkdir -p bin
+	$(GO) -C scripts/tools/helm build -o $(CURDIR)/bin/helm .
+	bin/helm $(ARGS) config/chart > bin/causeway.yaml.new && mv bin/causeway.yaml.new bin/causeway.yaml
+
 .PHONY: demo
 demo: build ## raise a VPC on this machine and send packets along every walk; MODE=nftables, KEEP=1 leaves it up
 	@scripts/deps.sh demo

@@ -12,10 +12,16 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestPages holds the page that the daemon prints, and that of the
-// documentation, to the table.
+// TestPages holds the page that the daemon prints, that of the documentation,
+// and the schema of the chart's values to the table.
 func TestPages(t *testing.T) {
-	for golden, got := range map[string]string{"testdata/settings.txt": Page(), "../docs/settings.md": Markdown()} {
+	schema, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for golden, got := range map[string]string{
+		"testdata/settings.txt": Page(), "../docs/settings.md": Markdown(), "chart/values.schema.json": string(schema),
+	} {
 		if *update {
 			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 				t.Fatal(err)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs which a make target calls are installed.
 #
-#   scripts/deps.sh build|test|demo|bench|difftest|sim-fleet|lint|generate
+#   scripts/deps.sh build|image|test|demo|bench|difftest|sim-fleet|lint|generate
 #
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says
 # what is missing, and how to get it. It is silent when there is nothing to do.
@@ -13,18 +13,21 @@ network=(ip=iproute2 iptables=iptables iptables-nft=iptables iptables-legacy=ipt
 	nft=nftables conntrack=conntrack tcpdump=tcpdump sysctl=procps unshare=util-linux)
 # The race detector needs a C compiler; -lc is its library.
 compiler=(gcc=gcc -lc=libc6-dev)
+# What the container image is made of.
+image=(iptables-nft=iptables iptables-legacy=iptables update-ca-certificates=ca-certificates)
 # Peers that tests and benchmarks compare with.
 peers=(/usr/lib/cni/ptp=containernetworking-plugins etcd=etcd-server)
 
 case ${1-} in
 build | sim-fleet) ;;
-test) want+=("${network[@]}" "${compiler[@]}" "${peers[@]}") ;;
+image) want+=("${image[@]}") ;;
+test) want+=("${network[@]}" "${image[@]}" "${compiler[@]}" "${peers[@]}") ;;
 demo) want+=("${network[@]}") ;;
 bench | difftest) want+=("${network[@]}" "${peers[@]}") ;;
 lint) want+=(shellcheck=shellcheck) ;;
 generate) want+=(protoc=protobuf-compiler) ;;
 *)
-	echo "usage: $0 build|test|demo|bench|difftest|sim-fleet|lint|generate" >&2
+	echo "usage: $0 build|image|test|demo|bench|difftest|sim-fleet|lint|generate" >&2
 	exit 2
 	;;
 esac

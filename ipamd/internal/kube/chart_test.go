@@ -12,11 +12,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/yaml"
 )
 
-const chart = "../../../config/chart"
+// What the chart has: its definitions, and its templates as rendered.
+const (
+	chart    = "../../../config/chart"
+	rendered = "../testdata/chart.yaml"
+)
 
 // manifest reads one document of a file of the chart.
 func manifest(t *testing.T, file, kind string, into any) {
@@ -44,7 +49,7 @@ func manifest(t *testing.T, file, kind string, into any) {
 // API: it may do all of that, and nothing else.
 func TestRoleAllowsWhatIsDone(t *testing.T) {
 	var role rbacv1.ClusterRole
-	manifest(t, "templates/rbac.yaml", "ClusterRole", &role)
+	manifest(t, rendered, "ClusterRole", &role)
 	var allowed []string
 	for _, rule := range role.Rules {
 		for _, group := range rule.APIGroups {
@@ -108,18 +113,15 @@ func action(r *http.Request) string {
 }
 
 func TestRoleIsBound(t *testing.T) {
-	var account, role struct {
-		APIVersion, Kind string
-		Metadata         struct{ Name, Namespace string }
-		Rules            []rbacv1.PolicyRule
-	}
+	var account corev1.ServiceAccount
+	var role rbacv1.ClusterRole
 	var binding rbacv1.ClusterRoleBinding
-	manifest(t, "templates/rbac.yaml", "ServiceAccount", &account)
-	manifest(t, "templates/rbac.yaml", "ClusterRole", &role)
-	manifest(t, "templates/rbac.yaml", "ClusterRoleBinding", &binding)
-	want := rbacv1.Subject{Kind: "ServiceAccount", Name: account.Metadata.Name, Namespace: account.Metadata.Namespace}
-	if !slices.Equal(binding.Subjects, []rbacv1.Subject{want}) || binding.RoleRef.Name != role.Metadata.Name || binding.RoleRef.Kind != role.Kind {
-		t.Errorf("role %s is bound as %+v", role.Metadata.Name, binding)
+	manifest(t, rendered, "ServiceAccount", &account)
+	manifest(t, rendered, "ClusterRole", &role)
+	manifest(t, rendered, "ClusterRoleBinding", &binding)
+	want := rbacv1.Subject{Kind: "ServiceAccount", Name: account.Name, Namespace: account.Namespace}
+	if !slices.Equal(binding.Subjects, []rbacv1.Subject{want}) || binding.RoleRef.Name != role.Name || binding.RoleRef.Kind != role.Kind {
+		t.Errorf("role %s is bound as %+v", role.Name, binding)
 	}
 }
 
