@@ -71,19 +71,7 @@ func (s *story) addCrowd(node *harness.Node) []*harness.Pod {
 	pods := make([]*harness.Pod, crowd)
 	var all sync.WaitGroup
 	for i := range pods {
-		all.Go(func() {
-			pod, err := node.NewSandbox(s.ctx, fmt.Sprintf("pod%d", i+1))
-			if err == nil {
-				err = s.poll(time.Minute, func() error { return addOrUndo(s, pod) })
-			}
-			if err == nil {
-				err = pod.Serve(s.ctx)
-			}
-			if err != nil {
-				s.Error(err)
-			}
-			pods[i] = pod
-		})
+		all.Go(func() { pods[i] = s.insist(node, fmt.Sprintf("pod%d", i+1)) })
 	}
 	all.Wait()
 	if s.Failed() {

@@ -137,14 +137,15 @@ func (g *growth) finish(e *entry) {
 const hopeless = 4
 
 // attachOrDelete never deletes an ENI that has addresses of pods: it belongs
-// back where it was, however often that was refused.
+// back where it was, however often that was refused. Nor one that had them a
+// moment ago: their addresses would be another node's before their time.
 func (g *growth) attachOrDelete(e *entry) {
 	key := block{attach, string(e.ID)}
 	refused := g.blocks[key].times
 	if f := g.blocks[key].failure; f != nil && f.Class == Throttled {
 		refused = 0 // it says nothing about the ENI
 	}
-	inUse := g.inUse(e)
+	inUse := g.serves(e)
 	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
 	if !e.retired && g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
@@ -157,7 +158,7 @@ func (g *growth) attachOrDelete(e *entry) {
 		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.device(e, refused), Reason: g.reason})
 		return
 	}
-	if !inUse && !g.blocked(key, g.now) {
+	if !inUse && !g.blocked(key, g.now) && (!g.rests(e) || g.givenBack(e)) {
 		g.actions = append(g.actions, DeleteENI{ENI: e.ID, Reason: "attached to nothing and not needed"})
 	}
 }
@@ -167,7 +168,7 @@ func (g *growth) attachOrDelete(e *entry) {
 func (g *growth) inUseFirst(all []*entry) []*entry {
 	var first, then []*entry
 	for _, e := range all {
-		if e.Status == Available && g.inUse(e) {
+		if e.Status == Available && g.serves(e) {
 			first = append(first, e)
 		} else {
 			then = append(then, e)
@@ -176,15 +177,37 @@ func (g *growth) inUseFirst(all []*entry) []*entry {
 	return append(first, then...)
 }
 
-// inUse says whether pods hold addresses of an ENI, or did a moment ago.
-func (g *growth) inUse(e *entry) bool {
+// serves says whether pods hold addresses of an ENI.
+func (g *growth) serves(e *entry) bool {
 	for _, a := range g.held {
 		if a.ENI == e.ID {
 			return true
 		}
 	}
 	for a := range e.all() {
-		if _, held := g.owner[a]; held || !e.retired && g.cooling[a].After(g.now) {
+		if _, held := g.owner[a]; held {
+			return true
+		}
+	}
+	return false
+}
+
+// rests says whether addresses of an ENI cool down.
+func (g *growth) rests(e *entry) bool {
+	for a := range e.all() {
+		if g.cooling[a].After(g.now) {
+			return true
+		}
+	}
+	return false
+}
+
+// givenBack says whether an ENI was being given back when we last ended: nothing
+// but what goes back rests for so long.
+func (g *growth) givenBack(e *entry) bool {
+	longest := g.now.Add(max(g.settings.CoolDown, lookAgain))
+	for a := range e.all() {
+		if g.cooling[a].After(longest) {
 			return true
 		}
 	}

@@ -252,7 +252,9 @@ func TestAnENIWithPodsIsAttachedAgain(t *testing.T) {
 		want    []string
 	}{
 		{"one is held", nil, hold, []ENI{eni(0, 3), detached}, 0, []string{again}},
-		{"one cools down", []ENI{eni(2, 3)}, func(p *Pool) { p.Cool(addr("10.0.2.10"), later.Add(time.Second)) }, []ENI{eni(0, 3), detached}, 0, []string{again}},
+		{"one cools down", []ENI{eni(2, 3)}, func(p *Pool) { p.Cool(addr("10.0.2.10"), later.Add(time.Second)) }, []ENI{eni(0, 3), detached}, 0, nil},
+		{"it was being given back", []ENI{eni(2, 3)}, func(p *Pool) { p.Cool(addr("10.0.2.10"), later.Add(5*time.Minute)) }, []ENI{eni(0, 3), detached}, 0,
+			[]string{"delete eni-2 (attached to nothing and not needed)"}},
 		{"its place is taken", nil, hold, []ENI{eni(0, 3), taken, detached}, 0, []string{"attach eni-2 as device 1 (0 waiting, 1 headroom)"}},
 		{"no place is free", nil, hold, []ENI{eni(0, 3), eni(1, 3), taken, detached}, 0, nil},
 		{"it was refused often", nil, func(p *Pool) {

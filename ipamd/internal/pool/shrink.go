@@ -47,7 +47,7 @@ func (g *growth) ours(e *entry) bool {
 func (g *growth) removable(all []*entry, excess int) *entry {
 	for _, e := range slices.Backward(all) {
 		if !e.Primary && e.AttachmentID != "" && (e.Type == "" || e.Type == "interface") && g.ours(e) && e.size() <= excess &&
-			g.now.Sub(e.changed) >= g.settings.ReleaseAfter && !g.inUse(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
+			g.now.Sub(e.changed) >= g.settings.ReleaseAfter && !g.serves(e) && !g.rests(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
 			return e
 		}
 	}
