@@ -89,6 +89,8 @@ type Daemon struct {
 	// that none are served.
 	MetricsAddr string
 	IPTables    IPTables
+	// Switches is the directory of the switches that can change at run time.
+	Switches string
 }
 
 // Random is how SNAT chooses source ports; its text is that of aws-node.

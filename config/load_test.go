@@ -26,7 +26,7 @@ func defaults() Config {
 		SNAT:    SNAT{Random: RandomPRNG},
 		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second},
-		Daemon:  Daemon{LogLevel: LogInfo, BackingStore: "/var/run/aws-node/ipam.json", MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto},
+		Daemon:  Daemon{LogLevel: LogInfo, BackingStore: "/var/run/aws-node/ipam.json", MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto, Switches: "/etc/causeway/switches"},
 		Host:    Host{BinDir: "/host/opt/cni/bin"},
 		Proxy: Proxy{Mode: ProxyIPTables, Window: 20 * time.Millisecond, Pods: LocalPods{Ours: true}, MasqueradeBit: 14,
 			LocalhostNodePorts: true, HealthAddr: "0.0.0.0:10256", MetricsAddr: "127.0.0.1:10249"},

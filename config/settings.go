@@ -61,6 +61,8 @@ func settings() []setting {
 			"where metrics, health and state are served", into(parseListenAddr, func(c *Config) *string { return &c.Daemon.MetricsAddr })},
 		{"Daemon.MetricsAddr", "DISABLE_METRICS", "false", boolean,
 			"serve no metrics, health and state", disableMetrics},
+		{"Daemon.Switches", "CAUSEWAY_SWITCHES", "/etc/causeway/switches", "an absolute path",
+			"directory of switches, read every 2 seconds: a file stop-releasing or stop-calling-ec2 that says true", into(parsePath, func(c *Config) *string { return &c.Daemon.Switches })},
 		{"Daemon.IPTables", "CAUSEWAY_IPTABLES", "auto", "auto, nft or legacy",
 			"the iptables that is written; auto: the one the node uses", into(parseChoice(IPTablesAuto, IPTablesNFT, IPTablesLegacy), func(c *Config) *IPTables { return &c.Daemon.IPTables })},
 	}, hostSettings(), proxySettings(), []setting{

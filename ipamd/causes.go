@@ -75,6 +75,14 @@ func (c *causes) node(why rpc.Reason, message string, now time.Time) {
 	}
 }
 
+// dropped is how many events were never written.
+func (c *causes) dropped() uint64 {
+	if api := c.api.Load(); api != nil {
+		return api.DroppedEvents()
+	}
+	return 0
+}
+
 // tooManyPods compares what kubelet takes with what the instance type can hold.
 // Pods of the node's own network need no address: so many are passed over.
 func tooManyPods(node *demand.Node, most int) (string, bool) {

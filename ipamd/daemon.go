@@ -13,10 +13,12 @@ import (
 
 	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
+	"github.com/causeway-cni/causeway/ipamd/internal/budget"
 	"github.com/causeway-cni/causeway/ipamd/internal/checkpoint"
 	"github.com/causeway-cni/causeway/ipamd/internal/datapath"
 	"github.com/causeway-cni/causeway/ipamd/internal/ec2"
 	"github.com/causeway-cni/causeway/ipamd/internal/kube"
+	"github.com/causeway-cni/causeway/ipamd/internal/loop"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 	"github.com/causeway-cni/causeway/ipamd/internal/server"
 	"github.com/causeway-cni/causeway/ipamd/internal/telemetry"
@@ -40,6 +42,7 @@ type daemon struct {
 	cluster *cluster
 	server  *server.Server
 	rules   *proxy.Proxy
+	off     *switches
 	service *serviceProxy // nil if services are another's
 	cloud   atomic.Pointer[ec2.Cloud]
 	book    atomic.Pointer[allocator.Allocator]
@@ -62,7 +65,7 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err := retractAfterBoot(c.Host.ConfDir, config.BookDir, log); err != nil {
 		return err
 	}
-	d := &daemon{config: c, log: log, rules: newRules(c), cluster: &cluster{}}
+	d := &daemon{config: c, log: log, rules: newRules(c), cluster: &cluster{}, off: newSwitches(c.Daemon.Switches, log)}
 	d.metrics = telemetry.New(rpc.Version, d.snapshot)
 	d.causes = newCauses(log, d.metrics)
 	answers := server.Settings{PodMTU: c.Network.PodMTU, VethPrefix: c.Network.VethPrefix, Refused: d.causes.pod, Starting: d.starting, Log: log}
@@ -118,6 +121,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	if err != nil {
 		return fmt.Errorf("preparing the EC2 client: %w", err)
 	}
+	d.follow(ctx, tasks, cloud)
 	takeTurns(ctx, cloud, api, d.log)
 	d.cloud.Store(cloud)
 	limits, err := awaitLimits(ctx, cloud, identity.InstanceType, d.log)
@@ -161,6 +165,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 		return err
 	}
 	d.book.Store(book)
+	book.KeepAll(d.off.current().Keeps())
 	if d.service != nil {
 		d.service.book.Store(book)
 	}
@@ -169,6 +174,21 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	rounds.followPods(d.cluster, book)
 	rounds.start(ctx, tasks)
 	return nil
+}
+
+// follow puts the switches in force before EC2 is called for the first time, and
+// then as they change.
+func (d *daemon) follow(ctx context.Context, tasks *errgroup.Group, cloud *ec2.Cloud) {
+	d.off.apply = func(s budget.Switches) {
+		cloud.Switch(s)
+		if book := d.book.Load(); book != nil {
+			book.KeepAll(s.Keeps())
+		}
+	}
+	round := loop.New(loop.Settings{Name: "switches", Resync: switchesEvery, Pause: switchesEvery, LongestPause: switchesEvery},
+		d.off.Step, d.log, d.metrics.StepFailed)
+	_, _ = d.off.Step(ctx) // its first round says what is wrong
+	tasks.Go(func() error { return round.Run(ctx) })
 }
 
 // kube is the client of the Kubernetes API; nil where the daemon was not told of
@@ -227,21 +247,26 @@ func (d *daemon) ready() error {
 }
 
 func (d *daemon) state() any {
-	book := d.book.Load()
-	if book == nil {
-		return struct{}{}
+	state := struct {
+		*allocator.Snapshot
+		Switches map[string]bool
+	}{Switches: d.off.current().ByName()}
+	if book := d.book.Load(); book != nil {
+		now := book.Snapshot()
+		state.Snapshot = &now
 	}
-	return book.Snapshot()
+	return state
 }
 
 func (d *daemon) snapshot() telemetry.Snapshot {
+	out := telemetry.Snapshot{DroppedEvents: d.causes.dropped(), Switches: d.off.current().ByName()}
 	book := d.book.Load()
 	if book == nil {
-		return telemetry.Snapshot{}
+		return out
 	}
 	s := book.Snapshot()
-	out := telemetry.Snapshot{MaxENIs: s.Count.MaxENIs, MaxAddresses: s.Count.MaxAddresses, Total: s.Count.Total,
-		Assigned: s.Count.Assigned, Cooling: s.Count.Cooling, Waiting: s.Waiting}
+	out.MaxENIs, out.MaxAddresses, out.Waiting = s.Count.MaxENIs, s.Count.MaxAddresses, s.Waiting
+	out.Total, out.Assigned, out.Cooling = s.Count.Total, s.Count.Assigned, s.Count.Cooling
 	for _, e := range s.ENIs {
 		out.ENIs = append(out.ENIs, telemetry.ENI{ID: string(e.ID), Device: e.Device, Total: s.Count.TotalByENI[e.ID],
 			Assigned: s.Count.AssignedByENI[e.ID], Ready: s.Count.ReadyENIs[e.ID]})

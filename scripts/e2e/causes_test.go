@@ -153,8 +153,7 @@ func (s *story) told(node *harness.Node, code string, words []string, ports ...h
 		s.Errorf("no line of the log has %s", code)
 	}
 	metric := fmt.Sprintf("causeway_causes_total{code=%q}", code)
-	const get = `exec 3<>/dev/tcp/127.0.0.1/61678; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; cat <&3`
-	if text, err := node.Exec(s.ctx, "bash", "-c", get); err != nil || !strings.Contains(text, metric) {
+	if text, err := s.metrics(node); err != nil || !strings.Contains(text, metric) {
 		s.Errorf("no metric %s: %v", metric, err)
 	}
 	s.within(10*time.Second, func() error { return s.event("Pod", name, code) })

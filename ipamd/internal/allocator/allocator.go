@@ -62,6 +62,7 @@ type Allocator struct {
 	described time.Time
 	doubt     bool      // a call failed: what EC2 has is to be looked at
 	settled   time.Time // when a describe shows what an unanswered call did
+	said      string    // of calls that failed, in the log
 }
 
 // New returns an allocator with the book that is on disk. wake and changed

@@ -119,6 +119,14 @@ func (a *Allocator) SetPlace(place *pool.Place) {
 	a.wake()
 }
 
+// KeepAll says that nothing is to be given back to EC2, or that it may again.
+func (a *Allocator) KeepAll(on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pool.KeepAll(on)
+	a.wake()
+}
+
 // serve gives addresses to those who wait, in their turn. The lock is held.
 func (a *Allocator) serve(now time.Time) {
 	for len(a.waiters) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -60,24 +61,37 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 			looking, blind = false, false
 		case failure := <-landed:
 			flying--
-			if failure != nil {
-				failed = append(failed, failure)
-				suspect = suspect || inDoubt(failure.Class)
+			if failure == nil {
+				a.said = ""
+				break
 			}
+			failed = append(failed, failure)
+			suspect = suspect || inDoubt(failure.Class)
 		case <-a.poke:
 		case <-a.timePasses():
 			err = errors.Join(err, a.expire())
 		}
 	}
-	if len(failed) > 0 && ctx.Err() == nil {
-		// What failed pauses, each kind by itself, in the pool; the loop goes on.
-		a.log.Warn("EC2 calls failed", "error", errors.Join(failed...))
-	}
+	a.sayFailed(ctx, failed)
 	if suspect {
 		a.doubt = true
 		a.settled = time.Now().Add(lag)
 	}
 	return a.again(time.Now()), errors.Join(unseen, err, a.expire())
+}
+
+// sayFailed logs what failed: at debug level, if it is what failed last. What
+// failed pauses, each kind by itself, in the pool; the loop goes on.
+func (a *Allocator) sayFailed(ctx context.Context, failed []error) {
+	if len(failed) == 0 || ctx.Err() != nil {
+		return
+	}
+	text, level := errors.Join(failed...).Error(), slog.LevelWarn
+	if text == a.said {
+		level = slog.LevelDebug
+	}
+	a.said = text
+	a.log.Log(ctx, level, "EC2 calls failed", "error", text)
 }
 
 // timePasses tells when a cool-down or a pause ends: neither waits for a call

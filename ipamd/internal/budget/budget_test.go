@@ -206,10 +206,10 @@ func TestSwitches(t *testing.T) {
 	}{
 		{Switches{}, map[string]string{create: "", read: "", "DetachNetworkInterface": ""}},
 		{Switches{StopReleasing: true}, map[string]string{create: "", read: "", attach: "",
-			"DetachNetworkInterface": "stop releasing", "DeleteNetworkInterface": "stop releasing",
-			"UnassignPrivateIpAddresses": "stop releasing", "UnassignIpv6Addresses": "stop releasing"}},
-		{Switches{StopReleasing: true, StopCalling: true}, map[string]string{create: "stop calling EC2",
-			read: "stop calling EC2", "DetachNetworkInterface": "stop calling EC2"}},
+			"DetachNetworkInterface": "stop-releasing", "DeleteNetworkInterface": "stop-releasing",
+			"UnassignPrivateIpAddresses": "stop-releasing", "UnassignIpv6Addresses": "stop-releasing"}},
+		{Switches{StopReleasing: true, StopCalling: true}, map[string]string{create: "stop-calling-ec2",
+			read: "stop-calling-ec2", "DetachNetworkInterface": "stop-calling-ec2"}},
 	} {
 		got := map[string]string{}
 		for action := range tt.want {

@@ -79,7 +79,8 @@ func (g *gate) pass(ctx context.Context, action string) error {
 			return err
 		}
 		if end, ok := ctx.Deadline(); ok && wait > time.Until(end)/2 {
-			return notSent(codeBudget, "EC2 throttles this account: this node's next %s is due in %s", action, wait.Round(time.Millisecond))
+			// The same text until it is over, for logs: metrics have the wait.
+			return notSent(codeBudget, "EC2 throttles this account: this node waits for its turn of %s", action)
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -72,7 +72,7 @@ func TestBudgetSpent(t *testing.T) {
 	}
 	began := time.Now()
 	f := w.assign(time.Minute)
-	if f == nil || f.Class != pool.Throttled || !strings.Contains(f.Error(), "this node's next AssignPrivateIpAddresses is due in 1m3") {
+	if f == nil || f.Class != pool.Throttled || !strings.Contains(f.Error(), "this node waits for its turn of AssignPrivateIpAddresses") {
 		t.Errorf("%v, want it throttled by ourselves", f)
 	}
 	if took := time.Since(began); took > 10*time.Second {
@@ -175,13 +175,13 @@ func TestSwitches(t *testing.T) {
 	w := start(t, "profile: none")
 	eni := w.apply(w.create("token", 0)).Created.ID
 	w.cloud.Switch(budget.Switches{StopReleasing: true})
-	if f := w.refused(pool.DeleteENI{ENI: eni}); !strings.Contains(f.Error(), `the switch "stop releasing" is on`) {
+	if f := w.refused(pool.DeleteENI{ENI: eni}); !strings.Contains(f.Error(), `the switch "stop-releasing" is on`) {
 		t.Errorf("%s: %v", f.Class, f)
 	}
 	w.describe(true)
 	w.cloud.Switch(budget.Switches{StopCalling: true})
 	enis, err := w.cloud.Describe(t.Context(), false)
-	if f := w.failure(enis, err); f.Class != pool.Unavailable || !strings.Contains(f.Error(), `the switch "stop calling EC2" is on`) {
+	if f := w.failure(enis, err); f.Class != pool.Unavailable || !strings.Contains(f.Error(), `the switch "stop-calling-ec2" is on`) {
 		t.Errorf("%s: %v", f.Class, f)
 	}
 	w.cloud.Switch(budget.Switches{})

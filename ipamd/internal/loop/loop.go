@@ -52,7 +52,7 @@ func (l *Loop) Trigger() {
 
 // Run works until ctx ends, and then returns nil. The first round is at once.
 func (l *Loop) Run(ctx context.Context) error {
-	failures := 0
+	failures, said := 0, ""
 	for ctx.Err() == nil {
 		again, err := l.step(ctx)
 		if ctx.Err() != nil {
@@ -62,11 +62,15 @@ func (l *Loop) Run(ctx context.Context) error {
 			failures++
 			pause := l.pause(failures)
 			l.failed(l.settings.Name)
-			l.log.Error(l.settings.Name+" failed", "error", err, "times", failures, "retry_in", pause.Round(time.Millisecond))
+			l.say(err, said, failures, pause)
+			said = err.Error()
 			l.sleep(ctx, pause, nil)
 			continue
 		}
-		failures = 0
+		if failures > 1 {
+			l.log.Info(l.settings.Name+" works again", "failed_before", failures)
+		}
+		failures, said = 0, ""
 		wait := l.settings.Resync
 		if again > 0 {
 			wait = min(wait, again)
@@ -78,6 +82,15 @@ func (l *Loop) Run(ctx context.Context) error {
 		l.drain()
 	}
 	return nil
+}
+
+// say logs a failure. One that only lasts is not worth a line every few seconds.
+func (l *Loop) say(err error, before string, failures int, pause time.Duration) {
+	level := slog.LevelError
+	if err.Error() == before {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, l.settings.Name+" failed", "error", err, "times", failures, "retry_in", pause.Round(time.Millisecond))
 }
 
 // pause doubles with each failure and is spread by a quarter either way, so

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,5 +102,42 @@ func TestPausesGrow(t *testing.T) {
 		if gap := got[i+1] - got[i]; gap < want*3/4 || gap > want*5/4+1 {
 			t.Errorf("pause %d is %d ms, want %d give or take a quarter", i, gap, want)
 		}
+	}
+}
+
+// TestSaysOnce logs a failure that lasts once, and again when it becomes another.
+func TestSaysOnce(t *testing.T) {
+	var log strings.Builder
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		round := 0
+		l := New(settings, func(context.Context) (time.Duration, error) {
+			round++
+			switch {
+			case round <= 5:
+				return 0, errors.New("no turn yet")
+			case round <= 8:
+				return 0, errors.New("refused")
+			}
+			return 0, nil
+		}, slog.New(slog.NewTextHandler(&log, nil)), func(string) {})
+		if err := l.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	var said []string
+	for line := range strings.Lines(log.String()) {
+		_, line, _ = strings.Cut(strings.TrimSpace(line), "level=")
+		line, _, _ = strings.Cut(line, " retry_in")
+		said = append(said, line)
+	}
+	want := []string{
+		`ERROR msg="test failed" error="no turn yet" times=1`,
+		`ERROR msg="test failed" error=refused times=6`,
+		`INFO msg="test works again" failed_before=8`,
+	}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

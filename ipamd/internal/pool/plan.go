@@ -158,7 +158,7 @@ func (g *growth) attachOrDelete(e *entry) {
 		g.actions = append(g.actions, AttachENI{ENI: e.ID, Device: g.device(e, refused), Reason: g.reason})
 		return
 	}
-	if !inUse && !g.blocked(key, g.now) && (!g.rests(e) || g.givenBack(e)) {
+	if !inUse && !g.keepAll && !g.blocked(key, g.now) && (!g.rests(e) || g.givenBack(e)) {
 		g.actions = append(g.actions, DeleteENI{ENI: e.ID, Reason: "attached to nothing and not needed"})
 	}
 }

@@ -65,6 +65,7 @@ type Pool struct {
 	surplus    time.Time           // since when there is too much; zero if there is not
 	scheduled  int                 // pods that come to this node and have no address
 	place      *Place              // where new ENIs are made; nil: as the primary one
+	keepAll    bool                // nothing is given back
 	observed   bool                // EC2 was described at least once
 	tokens     int                 // CreateENI actions planned, for idempotency tokens
 }
@@ -103,6 +104,10 @@ func New(s Settings) *Pool {
 // Expect says how many pods were scheduled to this node that have no address:
 // they are planned for before they ask.
 func (p *Pool) Expect(pods int) { p.scheduled = max(0, pods) }
+
+// KeepAll says that no address and no ENI is to be given back, also none that is
+// attached to nothing.
+func (p *Pool) KeepAll(on bool) { p.keepAll = on }
 
 // Place is where the ENIs of pods are made, apart from the primary one: with
 // custom networking no pod has an address of that.

@@ -14,7 +14,7 @@ import (
 func (g *growth) shrink(all []*entry) {
 	excess := g.free - g.spare.high - max(g.waiting, g.scheduled)
 	empty := g.removable(all, max(0, excess))
-	if g.settings.ReleaseAfter <= 0 || len(g.flying) > 0 || len(g.actions) > 0 || g.waiting > 0 ||
+	if g.keepAll || g.settings.ReleaseAfter <= 0 || len(g.flying) > 0 || len(g.actions) > 0 || g.waiting > 0 ||
 		empty == nil && (g.spare.whole || excess <= g.spare.keep-g.spare.high) {
 		g.surplus = time.Time{}
 		return

@@ -160,6 +160,35 @@ func TestGivingBack(t *testing.T) {
 	}
 }
 
+// While all is kept, nothing goes back that would otherwise, be it attached or
+// not.
+func TestKeepAll(t *testing.T) {
+	leftover := eni(1, 2)
+	leftover.Status, leftover.AttachmentID = Available, ""
+	later := t0.Add(time.Minute)
+	for _, c := range []struct {
+		name string
+		enis []ENI
+		want string
+	}{
+		{"addresses", []ENI{eni(0, 9)}, "unassign [10.0.0.18 10.0.0.17 10.0.0.16 10.0.0.15 10.0.0.14 10.0.0.13 10.0.0.12] from eni-0 (too many for a while, 2 headroom)"},
+		{"an ENI", []ENI{eni(0, 2), eni(1, 2)}, "detach eni-1 (no pod has an address of it, 2 headroom)"},
+		{"one that is attached to nothing", []ENI{eni(0, 2), leftover}, "delete eni-1 (attached to nothing and not needed)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := New(with(func(*Settings) {}))
+			p.Observe(c.enis, true, t0)
+			ready(p, 0, 1)
+			p.KeepAll(true)
+			want(t, plan(p, 0, t0))
+			want(t, plan(p, 0, later))
+			p.KeepAll(false)
+			p.Plan(0, later)
+			want(t, plan(p, 0, later.Add(time.Minute)), c.want)
+		})
+	}
+}
+
 // What is on its way back is handed out to nobody; what was not given back is
 // ours again, and what was stays away though a describe is behind.
 func TestWhatIsGivenBackIsNotHandedOut(t *testing.T) {

@@ -19,6 +19,10 @@ type Snapshot struct {
 	Waiting int
 	// Budgets are those of the EC2 actions that were called for.
 	Budgets []Budget
+	// DroppedEvents is how many Kubernetes events were never written so far.
+	DroppedEvents uint64
+	// Switches says of each switch of operators whether it is on.
+	Switches map[string]bool
 }
 
 // ENI is one ENI of a Snapshot.
@@ -43,6 +47,7 @@ type poolCollector struct {
 	eniAllocated, eniMax, addressMax      *prometheus.Desc
 	total, assigned, cooling, waiting     *prometheus.Desc
 	assignedPerENI, totalPerENI, eniReady *prometheus.Desc
+	droppedEvents, switches               *prometheus.Desc
 	budget                                budgetDescs
 }
 
@@ -62,6 +67,8 @@ func newPoolCollector(source Source) *poolCollector {
 		waiting:        desc("causeway_waiting_requests", "Requests that wait for an address."),
 		assignedPerENI: desc("awscni_assigned_ip_per_eni", "Addresses of the ENI that pods hold.", "eni"),
 		totalPerENI:    desc("causeway_total_ip_per_eni", "Addresses of the ENI for pods.", "eni"),
+		droppedEvents:  desc("causeway_dropped_events_total", "Kubernetes events that could not be written."),
+		switches:       desc("causeway_switch_on", "1 if an operator's switch is on.", "switch"),
 		eniReady:       desc("causeway_eni_ready", "1 if the node's routing for the ENI is in place.", "eni", "device"),
 	}
 }
@@ -70,7 +77,7 @@ func newPoolCollector(source Source) *poolCollector {
 func (c *poolCollector) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.eniAllocated, c.eniMax, c.addressMax, c.total, c.assigned, c.cooling, c.waiting,
-		c.assignedPerENI, c.totalPerENI, c.eniReady,
+		c.assignedPerENI, c.totalPerENI, c.eniReady, c.droppedEvents, c.switches,
 	} {
 		descs <- d
 	}
@@ -95,6 +102,10 @@ func (c *poolCollector) Collect(metrics chan<- prometheus.Metric) {
 		gauge(c.totalPerENI, eni.Total, eni.ID)
 		gauge(c.eniReady, boolean(eni.Ready), eni.ID, strconv.Itoa(eni.Device))
 	}
+	for name, on := range s.Switches {
+		gauge(c.switches, boolean(on), name)
+	}
+	metrics <- prometheus.MustNewConstMetric(c.droppedEvents, prometheus.CounterValue, float64(s.DroppedEvents))
 	c.budget.collect(s.Budgets, metrics)
 }
 
