@@ -87,6 +87,7 @@ func TestSwitches(t *testing.T) {
 
 	s.must(os.RemoveAll(dir))
 	s.reach(s.add(node, "late"))
+	s.shows(node, 20*time.Second, "awscni_total_ip_addresses 7") // one to spare
 	s.must(pods[0].Del(s.ctx))
-	s.holds(node, 2, 0, 6) // again one to spare
+	s.shows(node, 20*time.Second, "awscni_total_ip_addresses 6")
 }
