@@ -47,7 +47,7 @@ func TestRenderedChart(t *testing.T) {
 
 // TestChartWithOtherValues renders what the default values do not reach.
 func TestChartWithOtherValues(t *testing.T) {
-	text, err := Manifests(t.Context(), endpoint, "env.DISABLE_METRICS=true", "env.AWS_VPC_K8S_CNI_BACKING_STORE=/var/lib/aws/ipam.json",
+	text, err := Manifests(t.Context(), endpoint, "env.DISABLE_METRICS=true", "env.CAUSEWAY_SWITCHES=/etc/off", "env.AWS_VPC_K8S_CNI_BACKING_STORE=/var/lib/aws/ipam.json",
 		"image.digest=sha256:"+strings.Repeat("0a", 32), "image.repository=registry.example.com/causeway", "cni.binDir=/usr/libexec/cni",
 		"serviceAccount.create=false", "serviceAccount.name=other", "podLabels.a=b", "imagePullSecrets[0].name=key")
 	if err != nil {
@@ -65,14 +65,17 @@ func TestChartWithOtherValues(t *testing.T) {
 	}
 	paths := map[string]string{}
 	for _, v := range pod.Spec.Volumes {
-		paths[v.Name] = v.HostPath.Path
+		if v.HostPath != nil {
+			paths[v.Name] = v.HostPath.Path
+		}
 	}
 	if paths["cni-bin"] != "/usr/libexec/cni" || paths["aws-node"] != "/var/lib/aws" ||
-		!slices.ContainsFunc(daemon.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-node" && m.MountPath == "/var/lib/aws" }) {
+		!slices.ContainsFunc(daemon.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "aws-node" && m.MountPath == "/var/lib/aws" }) ||
+		!slices.ContainsFunc(daemon.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "switches" && m.MountPath == "/etc/off" }) {
 		t.Errorf("volumes %v, mounts %v", paths, daemon.VolumeMounts)
 	}
 	if diff := cmp.Diff(map[string]string{"CLUSTER_ENDPOINT": strings.SplitN(endpoint, "=", 2)[1], "DISABLE_METRICS": "true",
-		"AWS_VPC_K8S_CNI_BACKING_STORE": "/var/lib/aws/ipam.json"}, documents.maps[0].Data); diff != "" {
+		"AWS_VPC_K8S_CNI_BACKING_STORE": "/var/lib/aws/ipam.json", "CAUSEWAY_SWITCHES": "/etc/off"}, documents.maps[0].Data); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 }
@@ -123,7 +126,7 @@ func TestPodGetsOnWithTheImage(t *testing.T) {
 		for _, m := range c.VolumeMounts {
 			mounts[m.MountPath] = true
 		}
-		want := []string{read.Host.Writable + "/proc/sys/net", config.StateDir, read.Host.ConfDir, filepath.Dir(read.Daemon.BackingStore), "/run/xtables.lock"}
+		want := []string{read.Host.Writable + "/proc/sys/net", config.StateDir, read.Host.ConfDir, filepath.Dir(read.Daemon.BackingStore), read.Daemon.Switches, "/run/xtables.lock"}
 		if c.Name == install.Name {
 			want = []string{read.Host.Writable + "/proc/sys/net", read.Host.Writable + "/sys/module", read.Host.BinDir}
 		}
