@@ -77,6 +77,9 @@ type EC2 struct {
 	ClusterName string
 	// Tags are the operator's own tags for our ENIs.
 	Tags map[string]string
+	// SweepEvery is how often ENIs of nodes that are gone are looked for; 0 means
+	// never.
+	SweepEvery time.Duration
 }
 
 // Daemon says how the process itself behaves.

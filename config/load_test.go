@@ -25,7 +25,7 @@ func defaults() Config {
 		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
 		SNAT:    SNAT{Random: RandomPRNG},
 		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
-		EC2:     EC2{HTTPTimeout: 10 * time.Second},
+		EC2:     EC2{HTTPTimeout: 10 * time.Second, SweepEvery: time.Hour},
 		Daemon:  Daemon{LogLevel: LogInfo, BackingStore: "/var/run/aws-node/ipam.json", MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto, Switches: "/etc/causeway/switches"},
 		Host:    Host{BinDir: "/host/opt/cni/bin"},
 		Proxy: Proxy{Mode: ProxyIPTables, Window: 20 * time.Millisecond, Pods: LocalPods{Ours: true}, MasqueradeBit: 14,
@@ -130,6 +130,8 @@ func TestLoadGood(t *testing.T) {
 		{"AWS_VPC_K8S_CNI_LOGLEVEL", "Warn", func(c *Config) { c.Daemon.LogLevel = LogWarn }},
 		{"AWS_VPC_K8S_CNI_BACKING_STORE", "/var/lib/x.json", func(c *Config) { c.Daemon.BackingStore = "/var/lib/x.json" }},
 		{"CAUSEWAY_METRICS_BIND_ADDRESS", "[::1]:80", func(c *Config) { c.Daemon.MetricsAddr = "[::1]:80" }},
+		{"CAUSEWAY_SWEEP_EVERY", "90m", func(c *Config) { c.EC2.SweepEvery = 90 * time.Minute }},
+		{"DISABLE_LEAKED_ENI_CLEANUP", "true", func(c *Config) { c.EC2.SweepEvery = 0 }},
 		{"DISABLE_METRICS", "true", func(c *Config) { c.Daemon.MetricsAddr = "" }},
 		{"NETWORK_POLICY_ENFORCING_MODE", "standard", func(*Config) {}},
 		{"CAUSEWAY_IPTABLES", "legacy", func(c *Config) { c.Daemon.IPTables = IPTablesLegacy }},
@@ -209,7 +211,7 @@ func bad() map[string][]string {
 		"ENABLE_IPv4":                   {"false", "0"},
 		"NETWORK_POLICY_ENFORCING_MODE": {"strict", "true"},
 	}
-	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
+	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "DISABLE_LEAKED_ENI_CLEANUP", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
 		"CAUSEWAY_MASQUERADE_ALL", "CAUSEWAY_LOCALHOST_NODE_PORTS", "CAUSEWAY_CONNTRACK_TCP_LIBERAL"} {
 		vars[v] = []string{"yes", "2", "on", " true"}
 	}
@@ -282,7 +284,7 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, variable := range []string{"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "DISABLE_LEAKED_ENI_CLEANUP", "INTROSPECTION_BIND_ADDRESS",
+	for _, variable := range []string{"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "INTROSPECTION_BIND_ADDRESS",
 		"AWS_VPC_K8S_CNI_LOG_FILE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))
 		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {

@@ -52,6 +52,10 @@ func settings() []setting {
 			"name of the cluster, for the tags of ENIs", into(parseClusterName, func(c *Config) *string { return &c.EC2.ClusterName })},
 		{"EC2.Tags", "ADDITIONAL_ENI_TAGS", "", "a JSON object of strings, no key with k8s.amazonaws.com or aws:",
 			"more tags for our ENIs", into(optional(parseTags), func(c *Config) *map[string]string { return &c.EC2.Tags })},
+		{"EC2.SweepEvery", "CAUSEWAY_SWEEP_EVERY", "1h", "0s..24h, as in 90m",
+			"how often two nodes or so of the cluster delete ENIs that nodes left which are gone; 0: never; needs CLUSTER_NAME", into(parseDuration(24*time.Hour), func(c *Config) *time.Duration { return &c.EC2.SweepEvery })},
+		{"EC2.SweepEvery", "DISABLE_LEAKED_ENI_CLEANUP", "false", boolean,
+			"leave such ENIs where they are", disableSweep},
 
 		{"Daemon.LogLevel", "AWS_VPC_K8S_CNI_LOGLEVEL", "info", "debug, info, warn or error",
 			"least level that is logged", into(parseChoice(LogDebug, LogInfo, LogWarn, LogError), func(c *Config) *LogLevel { return &c.Daemon.LogLevel })},
@@ -80,7 +84,6 @@ func settings() []setting {
 		{"", "NETWORK_POLICY_ENFORCING_MODE", "none", "none or standard", "network policies; enforced by another agent, if at all", notStrict},
 		unused("ENABLE_SUBNET_DISCOVERY", "ENIs in other subnets than the primary one's"),
 		unused("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "ENIs on cordoned nodes, always managed"),
-		unused("DISABLE_LEAKED_ENI_CLEANUP", "clean-up of other nodes' ENIs, never done"),
 		unused("INTROSPECTION_BIND_ADDRESS", "another address for the state"),
 		unused("AWS_VPC_K8S_CNI_LOG_FILE", "file for the log, which goes to standard error"),
 	})
@@ -113,6 +116,15 @@ func disableMetrics(c *Config, value string) (string, error) {
 	disabled, err := parseBool(value)
 	if disabled {
 		c.Daemon.MetricsAddr = ""
+	}
+	return "", err
+}
+
+// disableSweep stands below the row of the time that it empties.
+func disableSweep(c *Config, value string) (string, error) {
+	disabled, err := parseBool(value)
+	if disabled {
+		c.EC2.SweepEvery = 0
 	}
 	return "", err
 }

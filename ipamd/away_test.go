@@ -59,7 +59,7 @@ func TestAway(t *testing.T) {
 	})
 	n.end()
 	noted := 100 * float64(n.noted.Load()) / float64(*cycles)
-	if noted < 3 {
+	if noted < 1 {
 		t.Errorf("%.1f%% of DELs found the daemon away: too few to tell", noted)
 	}
 	t.Logf("%d ADDs and DELs, %.1f%% of DELs while the daemon was away, %d starts", *cycles, noted, n.starts)

@@ -173,6 +173,9 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	rounds.make(book, path, vpc, nat)
 	rounds.followPods(d.cluster, book)
 	rounds.start(ctx, tasks)
+	if sweep := d.sweepLoop(cloud, identity.InstanceID, api); sweep != nil {
+		tasks.Go(func() error { return sweep.Run(ctx) })
+	}
 	return nil
 }
 

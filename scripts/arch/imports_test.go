@@ -16,6 +16,7 @@ var pure = []string{
 	"./ipamd/internal/hostnet",
 	"./ipamd/internal/limits",
 	"./ipamd/internal/pool",
+	"./ipamd/internal/sweep",
 	"./proxy/internal/ruleset",
 	"./proxy/internal/trace",
 	"./proxy/service",

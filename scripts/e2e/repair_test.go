@@ -4,9 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 )
@@ -90,4 +95,87 @@ func TestSwitches(t *testing.T) {
 	s.shows(node, 20*time.Second, "awscni_total_ip_addresses 7") // one to spare
 	s.must(pods[0].Del(s.ctx))
 	s.shows(node, 20*time.Second, "awscni_total_ip_addresses 6")
+}
+
+// leave creates an ENI as the agent of an instance does, and attaches it to
+// nothing.
+func (s *story) leave(api *ec2.Client, instance, cluster string, created time.Time) string {
+	s.Helper()
+	all, err := s.lab.Control.Status(s.ctx)
+	s.must(err)
+	made, err := api.CreateNetworkInterface(s.ctx, &ec2.CreateNetworkInterfaceInput{
+		SubnetId: aws.String(all.Subnets[0].ID), Description: aws.String("aws-K8S-" + instance),
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeNetworkInterface, Tags: []types.Tag{
+			{Key: aws.String("node.k8s.amazonaws.com/instance_id"), Value: aws.String(instance)},
+			{Key: aws.String("cluster.k8s.amazonaws.com/name"), Value: aws.String(cluster)},
+			{Key: aws.String("node.k8s.amazonaws.com/createdAt"), Value: aws.String(created.UTC().Format(time.RFC3339))},
+		}}},
+	})
+	s.must(err)
+	return aws.ToString(made.NetworkInterface.NetworkInterfaceId)
+}
+
+// unattached waits until these ENIs, and no others, are attached to nothing.
+func (s *story) unattached(want ...string) {
+	s.Helper()
+	slices.Sort(want)
+	s.within(20*time.Second, func() error {
+		status, err := s.lab.Control.Status(s.ctx)
+		var got []string
+		for _, e := range status.Detached {
+			got = append(got, e.ID)
+		}
+		slices.Sort(got)
+		if err == nil && !slices.Equal(want, got) {
+			err = fmt.Errorf("%q are attached to nothing, want %q", got, want)
+		}
+		return err
+	})
+}
+
+// TestSweep ends a node between the creation of an ENI and its attachment.
+// Another node of the cluster deletes the ENI when it is old enough, and touches
+// neither another cluster's nor one of a node that lives.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	s := raise(t, `
+nodes: [{name: n1, subnet: a, type: t3.small}, {name: n2, subnet: a, type: t3.small}, {name: n3, subnet: a, type: t3.small}]
+`)
+	dying := s.start("n2", "CLUSTER_NAME=story")
+	s.faults(`{action: AttachNetworkInterface, effect: {error: {code: InternalError}}}`)
+	s.add(dying, "pod1").StopServing()
+	s.add(dying, "pod2").StopServing()
+	var leaked string
+	s.within(20*time.Second, func() error {
+		status, err := s.lab.Control.Status(s.ctx)
+		if err == nil && len(status.Detached) != 1 {
+			return fmt.Errorf("%d ENIs are attached to nothing, want 1", len(status.Detached))
+		}
+		leaked = status.Detached[0].ID
+		return err
+	})
+	dead, err := dying.Status(s.ctx)
+	s.must(err)
+	s.must(dying.Daemon().Kill())
+	s.must(s.lab.Control.Terminate(s.ctx, "n2"))
+	s.must(s.lab.Control.ClearFaults(s.ctx))
+
+	node := s.lab.Node("n1")
+	api, err := node.EC2(s.ctx)
+	s.must(err)
+	living, err := s.lab.Node("n3").Status(s.ctx)
+	s.must(err)
+	yesterday := time.Now().Add(-24 * time.Hour)
+	others := s.leave(api, dead.InstanceID, "other", yesterday)
+	onItsWay := s.leave(api, living.InstanceID, "story", yesterday)
+	old := s.leave(api, dead.InstanceID, "story", yesterday)
+	s.unattached(leaked, others, onItsWay, old)
+
+	s.start("n1", "CLUSTER_NAME=story", "CAUSEWAY_SWEEP_EVERY=1s")
+	s.unattached(leaked, others, onItsWay) // the leaked one is too young
+	_, err = api.CreateTags(s.ctx, &ec2.CreateTagsInput{Resources: []string{leaked}, Tags: []types.Tag{
+		{Key: aws.String("node.k8s.amazonaws.com/createdAt"), Value: aws.String(yesterday.UTC().Format(time.RFC3339))}}})
+	s.must(err)
+	s.unattached(others, onItsWay)
+	s.shows(node, 10*time.Second, "causeway_swept_enis_total 2")
 }

@@ -17,9 +17,8 @@ import (
 
 // Tags of the ENIs that we create, besides those that pool names.
 const (
-	tagCluster = "cluster.k8s.amazonaws.com/name"
-	tagOwner   = "eks:eni:owner"
-	owner      = "amazon-vpc-cni" // what EKS looks for when it cleans up a cluster
+	tagOwner = "eks:eni:owner"
+	owner    = "amazon-vpc-cni" // what EKS looks for when it cleans up a cluster
 )
 
 // Apply carries out one action with one mutating call. Its error is a
@@ -56,7 +55,7 @@ func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, erro
 		ClientToken: aws.String(a.Token),
 		SubnetId:    aws.String(string(a.Subnet)),
 		Groups:      a.SecurityGroups,
-		Description: aws.String("aws-K8S-" + c.identity.InstanceID),
+		Description: aws.String(pool.Description(c.identity.InstanceID)),
 		TagSpecifications: []types.TagSpecification{{
 			ResourceType: types.ResourceTypeNetworkInterface, Tags: c.tags(a.Created),
 		}},
@@ -98,7 +97,7 @@ func (c *Cloud) tags(created time.Time) []types.Tag {
 		all = map[string]string{}
 	}
 	if c.settings.ClusterName != "" {
-		all[tagCluster] = c.settings.ClusterName
+		all[pool.TagCluster] = c.settings.ClusterName
 		all[tagOwner] = owner
 	}
 	all[pool.TagInstance] = c.identity.InstanceID

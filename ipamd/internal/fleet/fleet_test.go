@@ -172,6 +172,7 @@ func (s scenario) start(a *account, of pool.Limits, served func()) (atRest func(
 		}
 		all[i].wake(0)
 		a.after(0, all[i].lookAtVPC)
+		a.after(time.Duration(all[i].rng.Int64N(int64(sweepEvery))), all[i].sweepInTurn)
 	}
 	return func() {
 		for _, n := range all {

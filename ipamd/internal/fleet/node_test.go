@@ -8,6 +8,7 @@ import (
 
 	"github.com/causeway-cni/causeway/ipamd/internal/budget"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
+	"github.com/causeway-cni/causeway/ipamd/internal/sweep"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/sim"
 )
 
@@ -24,6 +25,7 @@ const (
 	firstPause  = 500 * time.Millisecond
 	lastPause   = 15 * time.Second
 	truthEvery  = time.Hour
+	sweepEvery  = time.Hour
 )
 
 // node is one of ours: the planner and the budget, and around them a Step as
@@ -165,6 +167,14 @@ func (n *node) lookAtVPC() {
 		}
 		n.after(truthEvery, n.lookAtVPC)
 	})
+}
+
+// sweepInTurn looks for what others left, hourly, if it is this node's turn.
+func (n *node) sweepInTurn() {
+	if sweep.Mine(*nodes, n.rng.Float64()) {
+		n.request("DescribeNetworkInterfaces", paged, attempts, n.now.Add(callTimeout), func() {}, func(bool) {})
+	}
+	n.after(sweepEvery, n.sweepInTurn)
 }
 
 // look describes what is attached, then what is attached to nothing if that is

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// sample is how many Nodes StartingNodes looks at: few enough for a thousand
+// sample is how many Nodes are looked at: few enough for a thousand
 // nodes to ask at once, of what each costs about a kilobyte.
 const sample = 50
 
@@ -22,15 +22,9 @@ const metadataOnly = "application/json;as=PartialObjectMetadataList;g=meta.k8s.i
 // age, this one among them, from one page and the number of those that are not
 // on it. Names, by which pages are sorted, say nothing of age.
 func (c *Client) StartingNodes(ctx context.Context, age time.Duration) (int, error) {
-	text, err := c.core.Get().Resource("nodes").
-		VersionedParams(&metav1.ListOptions{Limit: sample}, metav1.ParameterCodec).
-		SetHeader("Accept", metadataOnly).Do(ctx).Raw()
+	page, err := c.firstNodes(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("listing the first %d Nodes: %w", sample, err)
-	}
-	var page metav1.PartialObjectMetadataList
-	if err := json.Unmarshal(text, &page); err != nil {
-		return 0, fmt.Errorf("reading the first %d Nodes: %w", sample, err)
+		return 0, err
 	}
 	others, young := 0, 0
 	for i := range page.Items {
@@ -50,4 +44,33 @@ func (c *Client) StartingNodes(ctx context.Context, age time.Duration) (int, err
 		all += float64(*more)
 	}
 	return 1 + int(math.Round(all*float64(young)/float64(others))), nil
+}
+
+// Nodes counts the Nodes of the cluster.
+func (c *Client) Nodes(ctx context.Context) (int, error) {
+	page, err := c.firstNodes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n := len(page.Items)
+	switch more := page.RemainingItemCount; {
+	case more != nil:
+		n += int(*more)
+	case page.Continue != "":
+		return 0, fmt.Errorf("listing the first %d Nodes: the API does not say how many more there are", sample)
+	}
+	return n, nil
+}
+
+func (c *Client) firstNodes(ctx context.Context) (page metav1.PartialObjectMetadataList, err error) {
+	text, err := c.core.Get().Resource("nodes").
+		VersionedParams(&metav1.ListOptions{Limit: sample}, metav1.ParameterCodec).
+		SetHeader("Accept", metadataOnly).Do(ctx).Raw()
+	if err != nil {
+		return page, fmt.Errorf("listing the first %d Nodes: %w", sample, err)
+	}
+	if err := json.Unmarshal(text, &page); err != nil {
+		return page, fmt.Errorf("reading the first %d Nodes: %w", sample, err)
+	}
+	return page, nil
 }

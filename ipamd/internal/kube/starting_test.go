@@ -36,6 +36,10 @@ func TestStartingNodes(t *testing.T) {
 			if got, err := c.StartingNodes(t.Context(), 5*time.Minute); got != tt.want || err != nil {
 				t.Errorf("%d nodes, error %v; want %d", got, err, tt.want)
 			}
+			all := tt.us + tt.young + tt.old + tt.beyond
+			if got, err := c.Nodes(t.Context()); got != all || err != nil {
+				t.Errorf("%d nodes in all, error %v; want %d", got, err, all)
+			}
 		})
 	}
 }
@@ -90,6 +94,19 @@ func TestStartingNodesFails(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "the first 50 Nodes") {
 				t.Errorf("%d nodes, error %v", got, err)
 			}
+			if got, err := clientOf(t, answer).Nodes(t.Context()); err == nil {
+				t.Errorf("%d nodes in all", got)
+			}
 		})
+	}
+}
+
+// Nodes that are not on the page and not counted are no number.
+func TestNodesOfUnknownNumber(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"metadata":{"continue":"more"},"items":[]}`)
+	})
+	if got, err := c.Nodes(t.Context()); err == nil {
+		t.Errorf("%d nodes", got)
 	}
 }

@@ -37,10 +37,14 @@ type Settings struct {
 
 // Tags by which ENIs are told apart (amazon-vpc-cni-k8s, docs/eni-and-ip-target.md).
 const (
+	TagCluster  = "cluster.k8s.amazonaws.com/name"
 	TagInstance = "node.k8s.amazonaws.com/instance_id"
 	TagCreated  = "node.k8s.amazonaws.com/createdAt"
 	TagNoManage = "node.k8s.amazonaws.com/no_manage"
 )
+
+// Description is that of the ENIs that are made for an instance, as aws-node's.
+func Description(instance string) string { return "aws-K8S-" + instance }
 
 // recent is how long EC2's describes may lag behind its own answers: what an
 // answer said is believed for so long against a describe that lacks it.

@@ -38,6 +38,7 @@ type Metrics struct {
 
 	datapathChanges *prometheus.CounterVec
 	natChanges      prometheus.Counter
+	swept           prometheus.Counter
 	stepFailures    *prometheus.CounterVec
 }
 
@@ -72,6 +73,7 @@ func New(version string, source Source) *Metrics {
 
 		datapathChanges: counters("causeway_datapath_changes_total", "Changes made to links, addresses, routes and rules.", "kind", "op"),
 		natChanges:      counter("causeway_nat_changes_total", "Changes made to the rules of SNAT."),
+		swept:           counter("causeway_swept_enis_total", "ENIs deleted that other nodes left which are gone."),
 		stepFailures:    counters("causeway_step_failures_total", "Steps of the daemon's loops that failed.", "loop"),
 	}
 	m.registry.MustRegister(
@@ -80,7 +82,7 @@ func New(version string, source Source) *Metrics {
 		newPoolCollector(source), buildInfo(version),
 		m.adds, m.dels, m.noAddress, m.causes, m.requestDuration,
 		m.ec2Calls, m.ec2Errors, m.apiErrors, m.apiLatency, m.ec2Duration,
-		m.datapathChanges, m.natChanges, m.stepFailures,
+		m.datapathChanges, m.natChanges, m.swept, m.stepFailures,
 	)
 	return m
 }
@@ -126,6 +128,9 @@ func (m *Metrics) DatapathChange(kind, op string) { m.datapathChanges.WithLabelV
 
 // NATChanges counts n changes made to the rules of SNAT; n is not negative.
 func (m *Metrics) NATChanges(n int) { m.natChanges.Add(float64(n)) }
+
+// Swept counts an ENI that was deleted for a node that is gone.
+func (m *Metrics) Swept() { m.swept.Inc() }
 
 // StepFailed counts a failed step of the named loop.
 func (m *Metrics) StepFailed(loop string) { m.stepFailures.WithLabelValues(loop).Inc() }

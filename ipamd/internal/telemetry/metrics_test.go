@@ -73,7 +73,7 @@ func TestPoolIsReadAtScrape(t *testing.T) {
 		Switches: map[string]bool{"stop-releasing": true, "stop-calling-ec2": false},
 	}
 	m := New("v1", func() Snapshot { return pool })
-	counters := []string{"awscni_build_info", "awscni_add_", "awscni_no_", "causeway_nat_"}
+	counters := []string{"awscni_build_info", "awscni_add_", "awscni_no_", "causeway_nat_", "causeway_swept_"}
 	want := []string{
 		`awscni_assigned_ip_addresses 5`,
 		`awscni_assigned_ip_per_eni{eni="eni-a"} 4`,
@@ -124,6 +124,7 @@ func TestCounters(t *testing.T) {
 	m.DatapathChange("route", "add")
 	m.NATChanges(0)
 	m.NATChanges(3)
+	m.Swept()
 	m.StepFailed("pool")
 
 	want := []string{
@@ -141,6 +142,7 @@ func TestCounters(t *testing.T) {
 		`causeway_datapath_changes_total{kind="route",op="add"} 1`,
 		`causeway_nat_changes_total 3`,
 		`causeway_step_failures_total{loop="pool"} 1`,
+		`causeway_swept_enis_total 1`,
 	}
 	gaugesAndHistograms := []string{"awscni_eni_", "awscni_ip_max", "awscni_total_", "awscni_assigned_",
 		"causeway_cooling", "causeway_dropped", "causeway_waiting", "causeway_request", "causeway_ec2"}
