@@ -61,7 +61,7 @@ It is configured by environment variables; "ipamd settings" lists them.`,
 			return err
 		},
 	})
-	root.AddCommand(installCommand(), proxyCommand(), exportCommand())
+	root.AddCommand(installCommand(), proxyCommand(), exportCommand(), cleanupCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

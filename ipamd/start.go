@@ -23,6 +23,26 @@ import (
 // lock waits until no other ipamd runs on this node: two would hand out the
 // same addresses. The kernel drops the lock of a daemon that is killed.
 func lock(ctx context.Context, dir string, log *slog.Logger) (unlock func(), err error) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for said := false; ; said = true {
+		unlock, err := tryLock(dir)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return unlock, err
+		}
+		if !said {
+			log.Info("waiting for another ipamd on this node to end", "state", dir)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for another ipamd on this node to end: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// tryLock fails with EWOULDBLOCK where another ipamd has the lock.
+func tryLock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the state directory: %w", err)
 	}
@@ -30,24 +50,7 @@ func lock(ctx context.Context, dir string, log *slog.Logger) (unlock func(), err
 	if err != nil {
 		return nil, fmt.Errorf("opening the state directory: %w", err)
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for said := false; ; said = true {
-		err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			break
-		}
-		if !said {
-			log.Info("waiting for another ipamd on this node to end", "lock", file.Name())
-		}
-		select {
-		case <-ctx.Done():
-			file.Close()
-			return nil, fmt.Errorf("waiting for another ipamd on this node to end: %w", ctx.Err())
-		case <-tick.C:
-		}
-	}
-	if err != nil {
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("locking %s: %w", file.Name(), err)
 	}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
-	"github.com/causeway-cni/causeway/proxy/internal/nft"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
@@ -133,7 +132,8 @@ func (t *ipTables) takeOverNAT(ctx context.Context) ([]string, error) {
 	if err != nil || t.mode != Off {
 		return done, err
 	}
-	return done, nft.Remove(ctx) // services are another's now
+	dropped, err := dropOurs(ctx) // services are another's now
+	return append(done, dropped...), err
 }
 
 func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
@@ -146,7 +146,8 @@ func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return done, err
 	}
-	return done, nft.Remove(ctx)
+	dropped, err := dropOurs(ctx)
+	return append(done, dropped...), err
 }
 
 func (t *ipTables) removeServices(ctx context.Context) ([]string, error) {

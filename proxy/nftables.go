@@ -150,7 +150,8 @@ func (t *nftables) removeServices(ctx context.Context) ([]string, error) {
 		return done, err
 	}
 	if t.nat.Mark == 0 {
-		return append(done, "nft: drop table inet causeway"), nft.Remove(ctx)
+		dropped, err := dropOurs(ctx)
+		return append(done, dropped...), err
 	}
 	if err := t.reopen(ctx, t.expected); err != nil {
 		return done, err

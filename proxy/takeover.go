@@ -22,6 +22,15 @@ func dropKubeProxy() ([]string, error) {
 	return dropTable(kubeProxyTable, "kube-proxy", service.IPv4, service.IPv6)
 }
 
+// dropOurs removes the table that we have in nftables mode.
+func dropOurs(ctx context.Context) ([]string, error) {
+	dropped, err := nft.Remove(ctx)
+	if !dropped {
+		return nil, err
+	}
+	return []string{"nft: drop table inet causeway"}, err
+}
+
 func dropTable(name, whose string, families ...service.Family) ([]string, error) {
 	var done []string
 	for _, f := range families {

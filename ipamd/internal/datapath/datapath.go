@@ -103,7 +103,7 @@ func (d *Datapath) converge() (links []linux.Link, node hostnet.Node, left []lin
 	if err != nil {
 		return nil, node, nil, err
 	}
-	node = d.node(d.book.ENIs(), first)
+	node = d.settings.node(d.book.ENIs(), first)
 	have, err := d.kernel.Observe(hostnet.Scope(node))
 	if err != nil {
 		return nil, node, nil, err
@@ -124,16 +124,16 @@ func (d *Datapath) converge() (links []linux.Link, node hostnet.Node, left []lin
 
 // node describes the ENIs whose devices are there, of those that are ours to
 // use: how the node routes the others is their owner's affair.
-func (d *Datapath) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
+func (s Settings) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 	names := make(map[linux.MAC]string, len(links))
 	for _, l := range links {
 		// A VLAN or a bridge on the device has its address too, and came later.
-		if _, older := names[l.MAC]; !older && !strings.HasPrefix(l.Name, d.settings.VethPrefix) {
+		if _, older := names[l.MAC]; !older && !strings.HasPrefix(l.Name, s.VethPrefix) {
 			names[l.MAC] = l.Name
 		}
 	}
-	n := hostnet.Node{MTU: d.settings.MTU, Mark: d.settings.Mark, MarkValue: d.settings.MarkValue, VethPrefix: d.settings.VethPrefix,
-		ExternalServices: d.settings.ExternalServices}
+	n := hostnet.Node{MTU: s.MTU, Mark: s.Mark, MarkValue: s.MarkValue, VethPrefix: s.VethPrefix,
+		ExternalServices: s.ExternalServices}
 	for _, e := range enis {
 		if !e.Managed || e.Card != 0 {
 			continue

@@ -84,7 +84,7 @@ func (h *Handle) sendChanges(requests []*nl.NetlinkRequest, changes []linux.Chan
 // that exists is not: it may be another pod's.
 func harmless(c linux.Change, err error) bool {
 	if c.Op == linux.Delete {
-		return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV)
+		return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EADDRNOTAVAIL)
 	}
 	_, isLink := c.Item.(linux.Link)
 	return !isLink && errors.Is(err, unix.EEXIST)
@@ -99,7 +99,10 @@ func (h *Handle) message(c linux.Change, index map[string]int) (*nl.NetlinkReque
 		return linkSetMessage(i, item), err
 	case linux.Addr:
 		i, err := h.index(item.Link, index)
-		return addrMessage(i, item), err
+		if c.Op == linux.Delete {
+			return addrMessage(unix.RTM_DELADDR, 0, i, item), err
+		}
+		return addrMessage(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, i, item), err
 	case linux.Neigh:
 		i, err := h.index(item.Link, index)
 		return neighMessage(i, item), err

@@ -274,3 +274,18 @@ func TestWatchNotices(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDeleteAddress deletes an address, which may be gone already.
+func TestDeleteAddress(t *testing.T) {
+	inHost(t, func(t *testing.T, host, _ *Handle) {
+		own := linux.Addr{Link: "lo", Prefix: address}
+		for _, op := range []linux.Op{linux.Add, linux.Delete, linux.Delete} {
+			if err := host.Apply([]linux.Change{{Op: op, Item: own}}, nil); err != nil {
+				t.Fatalf("%s: %v", op, err)
+			}
+			if there := strings.Contains(ip(t, "addr", "show", "lo"), address.Addr().String()); there != (op == linux.Add) {
+				t.Errorf("after %s: there %t", op, there)
+			}
+		}
+	})
+}

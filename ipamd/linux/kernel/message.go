@@ -91,8 +91,8 @@ func groupDelMessage(group int) *nl.NetlinkRequest {
 	return req
 }
 
-func addrMessage(index int, a linux.Addr) *nl.NetlinkRequest {
-	req := request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+func addrMessage(kind, flags, index int, a linux.Addr) *nl.NetlinkRequest {
+	req := request(kind, flags)
 	ip := a.Prefix.Addr()
 	msg := nl.NewIfAddrmsg(family(ip))
 	msg.Index = uint32(index)
@@ -100,11 +100,11 @@ func addrMessage(index int, a linux.Addr) *nl.NetlinkRequest {
 	req.AddData(msg)
 	req.AddData(nl.NewRtAttr(unix.IFA_LOCAL, ip.AsSlice()))
 	req.AddData(nl.NewRtAttr(unix.IFA_ADDRESS, ip.AsSlice()))
-	flags := uint32(unix.IFA_F_NOPREFIXROUTE)
+	also := uint32(unix.IFA_F_NOPREFIXROUTE)
 	if ip.Is6() {
-		flags |= unix.IFA_F_NODAD // the VPC gave the address: nobody else has it
+		also |= unix.IFA_F_NODAD // the VPC gave the address: nobody else has it
 	}
-	req.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(flags)))
+	req.AddData(nl.NewRtAttr(unix.IFA_FLAGS, nl.Uint32Attr(also)))
 	return req
 }
 

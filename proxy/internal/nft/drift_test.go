@@ -118,10 +118,10 @@ func TestRestart(t *testing.T) {
 		t.Errorf("left over:\n%s", list)
 	}
 	n.Do(func() {
-		if err := Remove(t.Context()); err != nil {
+		if _, err := Remove(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if err := Remove(t.Context()); err != nil {
+		if _, err := Remove(t.Context()); err != nil {
 			t.Errorf("removing what is gone: %v", err)
 		}
 	})

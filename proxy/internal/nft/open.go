@@ -326,18 +326,19 @@ func (t *Table) Generation() (uint32, error) {
 	return 0, errors.New("nf_tables did not tell the ruleset's generation")
 }
 
-// Remove deletes our table, if it is there, in the network namespace of the
-// caller.
-func Remove(ctx context.Context) error {
+// Remove deletes our table in the network namespace of the caller, and says
+// whether it was there.
+func Remove(ctx context.Context) (bool, error) {
 	s, err := dial()
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer s.close()
 	b := newBatch()
 	b.deleteTable()
-	if err := s.commit(b); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("removing nftables table %s: %w", tableName, err)
+	err = s.commit(b)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, fmt.Errorf("removing nftables table %s: %w", tableName, err)
 	}
-	return ctx.Err()
+	return err == nil, ctx.Err()
 }

@@ -155,7 +155,7 @@ table inet other {
 	setAll(table, load(10, 3))
 	mustSync(t, table)
 	n.Do(func() {
-		if err := Remove(t.Context()); err != nil {
+		if _, err := Remove(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -13,9 +13,15 @@ type Census struct {
 	All     int // rules
 }
 
+// kubeletChains are made by kubelet alone, in the variant that it uses.
+var kubeletChains = []string{"KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY"}
+
 // Count reads the output of iptables-save as it comes.
 func Count(r io.Reader) (Census, error) {
-	c := counter{kubelet: map[string]bool{"KUBE-IPTABLES-HINT": false, "KUBE-KUBELET-CANARY": false}}
+	c := counter{kubelet: map[string]bool{}}
+	for _, name := range kubeletChains {
+		c.kubelet[name] = false
+	}
 	if err := scan(r, &c); err != nil {
 		return Census{}, err
 	}

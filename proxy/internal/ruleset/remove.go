@@ -10,10 +10,11 @@ import (
 // chains of their own. The limit is that of Batch.
 func Removal(have Saved, limit int) Batch {
 	b := Batch{limit: limit}
+	kubelet := have.hasKubelet()
 	for _, t := range have {
 		var names []string
-		// KUBE-FIREWALL is kubelet's, which has the same rule in it.
-		kept := func(c SavedChain) bool { return !ofServices(c.Name) || c.Name == kubeFirewall }
+		// KUBE-FIREWALL is kubelet's, too, with the same rule in it.
+		kept := func(c SavedChain) bool { return !ofServices(c.Name) || c.Name == kubeFirewall && kubelet }
 		wanted := map[string]bool{} // by others
 		for _, c := range t.Chains {
 			if kept(c) && !builtIn(c.Name) {
@@ -60,4 +61,11 @@ func Removal(have Saved, limit int) Batch {
 
 func builtIn(chain string) bool {
 	return slices.Contains([]string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}, chain)
+}
+
+// hasKubelet says whether kubelet has chains of its own here.
+func (s Saved) hasKubelet() bool {
+	return slices.ContainsFunc(s, func(t SavedTable) bool {
+		return slices.ContainsFunc(kubeletChains, func(name string) bool { return t.chain(name) != nil })
+	})
 }

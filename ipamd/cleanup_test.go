@@ -1,0 +1,106 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/causeway-cni/causeway/config"
+)
+
+// TestOtherProxy leaves services to who has them.
+func TestOtherProxy(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const closed = "127.0.0.1:1" // tcpmux, which nobody has
+	for _, tt := range []struct {
+		mode  config.ProxyMode
+		addr  string
+		other bool
+	}{
+		{config.ProxyIPTables, closed, false},
+		{config.ProxyIPTables, "", false},
+		{config.ProxyIPTables, "127.0.0.1:" + port, true},
+		{config.ProxyNFTables, "0.0.0.0:" + port, true},
+		{config.ProxyOff, closed, true},
+	} {
+		n := givenUp{config: config.Config{Proxy: config.Proxy{Mode: tt.mode, HealthAddr: tt.addr}}}
+		if other, why := n.otherProxy(); other != tt.other || other != (why != "") {
+			t.Errorf("%s, %q: %t, %q", tt.mode, tt.addr, other, why)
+		}
+	}
+}
+
+// TestRunningDaemonIsNamed finds the process behind the socket: the test's own.
+func TestRunningDaemonIsNamed(t *testing.T) {
+	n := givenUp{state: t.TempDir()}
+	if text := n.listener(); !strings.Contains(text, "does not answer") {
+		t.Errorf("without a listener: %s", text)
+	}
+	listener, err := net.Listen("unix", filepath.Join(n.state, filepath.Base(config.Socket)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	pid, err := os.Readlink("/proc/self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := n.listener(); !strings.Contains(text, "(PID "+pid+", it listens on "+n.state) {
+		t.Errorf("with a listener: %s", text)
+	}
+}
+
+// TestAWSNodeKeepsItsNode refuses to remove what aws-node has by now.
+func TestAWSNodeKeepsItsNode(t *testing.T) {
+	dir := t.TempDir()
+	listener, err := net.Listen("unix", filepath.Join(dir, "ipamd.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	n := givenUp{state: t.TempDir(), pods: true, config: config.Config{Daemon: config.Daemon{BackingStore: filepath.Join(dir, "ipam.json")}}}
+	if err := n.check(nil); err == nil || !strings.Contains(err.Error(), "aws-node runs") {
+		t.Errorf("all of it: %v", err)
+	}
+	n.services = true
+	if err := n.check(nil); err != nil {
+		t.Errorf("services alone: %v", err)
+	}
+}
+
+// TestServicesOfOneTable are not taken out of it by hand.
+func TestServicesOfOneTable(t *testing.T) {
+	n := givenUp{state: t.TempDir(), services: true, config: config.Config{Proxy: config.Proxy{Mode: config.ProxyNFTables}}}
+	if err := n.check(nil); err != nil {
+		t.Errorf("without a book, services have the table alone: %v", err)
+	}
+	write(t, filepath.Join(n.book(), "record"), "")
+	if err := n.check(nil); err == nil || !strings.Contains(err.Error(), "PROXY_MODE=off") {
+		t.Errorf("beside external SNAT: %v", err)
+	}
+}
+
+// TestForget removes the state, and nothing if nothing was kept.
+func TestForget(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var out strings.Builder
+	n := givenUp{state: dir, out: &out}
+	write(t, filepath.Join(n.book(), "10.0.0.5"), "{}")
+	write(t, filepath.Join(dir, "identity.json"), "{}")
+	if err := n.forget(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the directory stays")
+	}
+}

@@ -1,0 +1,42 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/causeway-cni/causeway/proxy/internal/iptables"
+)
+
+// Removal says which of our rules CleanupAll removes.
+type Removal struct {
+	// Chains are those of services in iptables. They have kube-proxy's names,
+	// so that they are its own once it runs.
+	Chains bool
+	// NAT is external SNAT and the connection mark in iptables, which have
+	// aws-node's names.
+	NAT bool
+	// Table is ours of nf_tables, with all that nftables mode has.
+	Table bool
+}
+
+// CleanupAll removes our rules in whatever mode and variant they were written,
+// for a node that is given up. It says what it removed, also when a part of it
+// fails; it goes on with the others then. What kubelet has stays, as do the
+// tables of kube-proxy and aws-node in nf_tables.
+func CleanupAll(ctx context.Context, r Removal) ([]string, error) {
+	var done []string
+	var failed []error
+	part := func(wanted bool, remove func() ([]string, error)) {
+		if !wanted {
+			return
+		}
+		did, err := remove()
+		done, failed = append(done, did...), append(failed, err)
+	}
+	for _, v := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
+		part(r.Chains, func() ([]string, error) { return removeKube(ctx, v) })
+		part(r.NAT, func() ([]string, error) { return removeAWS(ctx, v) })
+	}
+	part(r.Table, func() ([]string, error) { return dropOurs(ctx) })
+	return done, errors.Join(failed...)
+}
