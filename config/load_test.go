@@ -87,6 +87,7 @@ func TestLoadGood(t *testing.T) {
 	}{
 		{"ENABLE_PREFIX_DELEGATION", "true", func(c *Config) { c.Pool.Prefixes = true }},
 		{"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true", func(c *Config) { c.Pool.CustomNetwork = true }},
+		{"AWS_MANAGE_ENIS_NON_SCHEDULABLE", "true", func(c *Config) { c.Pool.ManageCordoned = true }},
 		{"ENI_CONFIG_LABEL_DEF", "topology.kubernetes.io/zone", func(c *Config) { c.Pool.ENIConfigLabel = "topology.kubernetes.io/zone" }},
 		{"ENI_CONFIG_ANNOTATION_DEF", "example.com/eni", func(c *Config) { c.Pool.ENIConfigAnnotation = "example.com/eni" }},
 		{"WARM_IP_TARGET", "5", func(c *Config) { c.Pool.WarmAddresses = 5 }},
@@ -284,7 +285,7 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, variable := range []string{"ENABLE_SUBNET_DISCOVERY", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "INTROSPECTION_BIND_ADDRESS",
+	for _, variable := range []string{"ENABLE_SUBNET_DISCOVERY", "INTROSPECTION_BIND_ADDRESS",
 		"AWS_VPC_K8S_CNI_LOG_FILE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))
 		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {

@@ -30,6 +30,9 @@ type Pool struct {
 	// ReleaseAfter is for how long there must be too much before it goes back
 	// to the subnet; 0 means that it never does.
 	ReleaseAfter time.Duration
+	// ManageCordoned is whether a node that takes no new pods creates and
+	// returns ENIs as others do.
+	ManageCordoned bool
 	// CustomNetwork is whether ENIs of pods are made where an ENIConfig says.
 	CustomNetwork bool
 	// ENIConfigAnnotation and ENIConfigLabel are those of the Node that name it.
@@ -63,6 +66,8 @@ func poolSettings() []setting {
 			"ENIs' worth of free addresses to hold, unless one of the targets above is set", into(parseTarget, func(c *Config) *int { return &c.Pool.WarmENIs })},
 		{"Pool.ReleaseAfter", "CAUSEWAY_RELEASE_AFTER", "1m", "0s..24h, as in 90s or 10m",
 			"for how long there must be too much before it goes back to the subnet; 0: it never does", into(parseDuration(24*time.Hour), func(c *Config) *time.Duration { return &c.Pool.ReleaseAfter })},
+		{"Pool.ManageCordoned", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "false", "true or false",
+			"create and return ENIs also while the node is cordoned; if not, it holds no spare addresses then", into(parseBool, func(c *Config) *bool { return &c.Pool.ManageCordoned })},
 		{"Pool.CustomNetwork", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false", "true or false",
 			"make the ENIs of pods where the node's ENIConfig says", into(parseBool, func(c *Config) *bool { return &c.Pool.CustomNetwork })},
 		{"Pool.ENIConfigAnnotation", "ENI_CONFIG_ANNOTATION_DEF", "k8s.amazonaws.com/eniConfig", "an annotation",

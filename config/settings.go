@@ -83,7 +83,6 @@ func settings() []setting {
 		must("ENABLE_BANDWIDTH_PLUGIN", false, "bandwidth limits of pods"),
 		{"", "NETWORK_POLICY_ENFORCING_MODE", "none", "none or standard", "network policies; enforced by another agent, if at all", notStrict},
 		unused("ENABLE_SUBNET_DISCOVERY", "ENIs in other subnets than the primary one's"),
-		unused("AWS_MANAGE_ENIS_NON_SCHEDULABLE", "ENIs on cordoned nodes, always managed"),
 		unused("INTROSPECTION_BIND_ADDRESS", "another address for the state"),
 		unused("AWS_VPC_K8S_CNI_LOG_FILE", "file for the log, which goes to standard error"),
 	})

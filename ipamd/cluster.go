@@ -100,7 +100,7 @@ func (r *rounds) followPods(c *cluster, book *allocator.Allocator) {
 	c.mu.Lock()
 	c.wake = r.wakePods
 	c.mu.Unlock()
-	told := 0
+	told, cordoned := 0, false
 	var place *pool.Place
 	r.pods.Store(r.add(loop.Settings{Name: "cluster", Coalesce: 20 * time.Millisecond, Resync: 10 * time.Second,
 		Pause: time.Second, LongestPause: time.Minute},
@@ -108,6 +108,11 @@ func (r *rounds) followPods(c *cluster, book *allocator.Allocator) {
 			if now := r.daemon.place(); !reflect.DeepEqual(now, place) {
 				book.SetPlace(now)
 				place = now
+			}
+			if now := r.daemon.cordoned(); now != cordoned {
+				r.daemon.log.Info("the node is cordoned, or is so no longer", "cordoned", now)
+				book.SetCordoned(now)
+				cordoned = now
 			}
 			if n := c.unwired(book); n != told || n > 0 {
 				book.Expect(n)

@@ -233,6 +233,13 @@ func (d *daemon) place() *pool.Place {
 	return d.cluster.place(d.config.Pool)
 }
 
+// cordoned says whether the node is to keep its ENIs as they are. Without word
+// from the API it is not.
+func (d *daemon) cordoned() bool {
+	node := d.cluster.node()
+	return node != nil && node.Unschedulable && !d.config.Pool.ManageCordoned
+}
+
 // starting is why there is no book yet.
 func (d *daemon) starting() (rpc.Reason, string) {
 	if !d.identified.Load() {

@@ -127,6 +127,14 @@ func (a *Allocator) KeepAll(on bool) {
 	a.wake()
 }
 
+// SetCordoned says whether the node is kept from new pods.
+func (a *Allocator) SetCordoned(cordoned bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pool.SetCordoned(cordoned)
+	a.wake()
+}
+
 // serve gives addresses to those who wait, in their turn. The lock is held.
 func (a *Allocator) serve(now time.Time) {
 	for len(a.waiters) > 0 {

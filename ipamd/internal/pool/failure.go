@@ -230,6 +230,8 @@ const (
 	CallFailed
 	// NoPlace: it is not known in which subnet to make ENIs.
 	NoPlace
+	// Cordoned: the node is to create no ENI, and those that it has are full.
+	Cordoned
 )
 
 // Refusal is the error of an assignment that cannot be made.
@@ -263,6 +265,9 @@ func (p *Pool) Why(now time.Time) *Refusal {
 			return &Refusal{Cause: CoolingDown, Message: fmt.Sprintf("all %d addresses that this node can hold are assigned (%d) or cooling down (%d)", c.MaxAddresses, c.Assigned, c.Cooling)}
 		}
 		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this node can hold %d pod addresses (%d ENIs with %d each, less what others use), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.slots()*p.unit())}
+	}
+	if why := p.shut(); why != nil {
+		return why
 	}
 	if b, f := p.obstacle(now); f != nil {
 		text := f.failure.Error()

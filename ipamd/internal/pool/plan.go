@@ -18,7 +18,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 		return nil
 	}
 	coming := max(waiting, p.scheduled)
-	spare := p.settings.spareFor(len(p.held) + coming)
+	spare := p.spareNow(len(p.held) + coming)
 	g := growth{Pool: p, now: now, waiting: waiting, spare: spare, need: coming + spare.high, hurry: waiting,
 		devices: map[int]bool{}, busy: map[block]bool{}, asked: map[ENIID]int{}}
 	g.reason = fmt.Sprintf("%d waiting, %s", waiting, spare.reason)
@@ -147,7 +147,7 @@ func (g *growth) attachOrDelete(e *entry) {
 	}
 	inUse := g.serves(e)
 	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
-	if !e.retired && g.slots < g.maxENIs() && (inUse || (g.need > 0 || fresh) && refused < hopeless) {
+	if !e.retired && g.slots < g.maxENIs() && (inUse || !g.cordoned && (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
 		g.need -= e.size() // another ENI would not be attached sooner
 		if g.blocked(key, g.now) {
@@ -354,7 +354,7 @@ func (g *growth) isScarce(subnet SubnetID) bool { return g.scarce[subnet].After(
 func (g *growth) create() {
 	g.need -= g.coming
 	place, ok := g.where()
-	if !ok || g.blocked(block{create, string(place.Subnet)}, g.now) {
+	if !ok || g.cordoned || g.blocked(block{create, string(place.Subnet)}, g.now) {
 		return
 	}
 	for g.slots < g.maxENIs() && !(g.asking && g.isScarce(place.Subnet)) {

@@ -67,6 +67,7 @@ type Pool struct {
 	fragmented map[SubnetID]time.Time
 	leaving    map[netip.Addr]bool // on their way back to the subnet
 	surplus    time.Time           // since when there is too much; zero if there is not
+	cordoned   bool                // see SetCordoned
 	scheduled  int                 // pods that come to this node and have no address
 	place      *Place              // where new ENIs are made; nil: as the primary one
 	keepAll    bool                // nothing is given back

@@ -43,8 +43,11 @@ func (g *growth) ours(e *entry) bool {
 }
 
 // removable is the ENI to detach: the last one that nobody has an address of,
-// and without which there is still enough.
+// and without which there is still enough. None is on a cordoned node.
 func (g *growth) removable(all []*entry, excess int) *entry {
+	if g.cordoned {
+		return nil
+	}
 	for _, e := range slices.Backward(all) {
 		if !e.Primary && e.AttachmentID != "" && (e.Type == "" || e.Type == "interface") && g.ours(e) && e.size() <= excess &&
 			g.now.Sub(e.changed) >= g.settings.ReleaseAfter && !g.serves(e) && !g.rests(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
