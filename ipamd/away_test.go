@@ -29,7 +29,7 @@ var cycles = flag.Int("cycles", 2000, "ADDs and DELs of TestAway")
 
 const (
 	pods     = 20  // at once; each comes and goes, time after time
-	lifetime = 100 // cycles, then the daemon is away for a moment
+	lifetime = 150 // cycles, then the daemon is away for a moment
 )
 
 // TestAway adds and deletes pods while the daemon comes and goes: one DEL in
@@ -41,8 +41,8 @@ func TestAway(t *testing.T) {
 	var all sync.WaitGroup
 	for pod := range pods {
 		all.Go(func() {
-			for i := 0; n.done.Add(1) <= int64(*cycles) && !t.Failed(); i++ {
-				n.cycle(fmt.Sprint("pod", pod, "-", i))
+			for number := n.done.Add(1); number <= int64(*cycles) && !t.Failed(); number = n.done.Add(1) {
+				n.cycle(fmt.Sprint("pod", pod, "-", number), number%lifetime == 0)
 			}
 		})
 	}
@@ -181,9 +181,9 @@ type quiet struct{}
 func (quiet) Request(string, time.Duration, error) {}
 func (quiet) Release(string)                       {}
 
-// cycle is the life of a pod. Now and then it takes the daemon away before its
+// cycle is the life of a pod. With away it takes the daemon away before its
 // end, and brings it back.
-func (n *awayNode) cycle(name string) {
+func (n *awayNode) cycle(name string, away bool) {
 	attachment := &rpc.Attachment{Network: "causeway", ContainerId: name, Interface: "eth0"}
 	pod := &rpc.Pod{Namespace: "default", Name: name}
 	address, err := n.add(attachment, pod)
@@ -194,7 +194,7 @@ func (n *awayNode) cycle(name string) {
 	if other, taken := n.has.LoadOrStore(address, name); taken {
 		n.t.Errorf("%s was given to %s while %v has it", address, name, other)
 	}
-	if n.done.Load()%lifetime == 0 && n.leave() {
+	if away && n.leave() {
 		defer n.begin()
 		<-time.After(10 * time.Millisecond) // in which others end their pods
 	}
