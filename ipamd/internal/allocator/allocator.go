@@ -82,10 +82,11 @@ func New(s Settings, cloud Cloud, store *checkpoint.Store, now time.Time, log *s
 	for _, r := range records {
 		if r.Assignment == nil {
 			a.pool.Cool(r.Address, later(r.Until, now, s.Pool.CoolDown))
-		} else if old := a.pool.Hold(*r.Assignment); old != nil {
-			log.Error("two addresses were recorded for one container; keeping the younger one", "container", old.Key.ContainerID, "address", old.Address)
-			a.pool.Cool(old.Address, now.Add(s.Pool.CoolDown))
-			if err := store.Cool(old.Address, now.Add(s.Pool.CoolDown)); err != nil {
+			continue
+		}
+		for _, old := range a.pool.Hold(*r.Assignment) {
+			log.Error("two addresses were recorded for one container, or one for two; keeping the younger record", "container", old.Key.ContainerID, "address", old.Text())
+			if err := a.coolDown(old, now); err != nil {
 				return nil, err
 			}
 		}
@@ -98,6 +99,22 @@ func New(s Settings, cloud Cloud, store *checkpoint.Store, now time.Time, log *s
 	}
 	log.Info("read the book", "addresses", len(records), "assigned", len(a.pool.Assignments()), "enis", len(a.kept))
 	return a, nil
+}
+
+// coolDown takes the addresses of an assignment out of use, but for those that
+// another one holds.
+func (a *Allocator) coolDown(old pool.Assignment, now time.Time) error {
+	for _, address := range old.Addresses() {
+		if a.pool.Taken(address) {
+			continue
+		}
+		until := now.Add(a.settings.Pool.CoolDown)
+		a.pool.Cool(address, until)
+		if err := a.store.Cool(address, until); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keep records the ENIs if they changed. A failure is logged and tried again

@@ -87,7 +87,7 @@ func (a *Allocator) try(r Request, now time.Time) (pool.Assignment, bool, error)
 		a.pool.Unassign(got)
 		return pool.Assignment{}, false, err
 	}
-	a.log.Info("assigned", "address", got.Address, "pod", got.Pod.Namespace+"/"+got.Pod.Name, "container", got.Key.ContainerID, "eni", got.ENI)
+	a.log.Info("assigned", "address", got.Text(), "pod", got.Pod.Namespace+"/"+got.Pod.Name, "container", got.Key.ContainerID, "eni", got.ENI)
 	if len(got.Ports) > 0 {
 		a.changed()
 	}

@@ -116,11 +116,17 @@ func (f *fakeEC2) prefix() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(1 + f.made/4096), byte(f.made / 16), byte(f.made % 16 * 16)}), 28)
 }
 
+// prefix6 takes nothing of what is left: a subnet has more /80s than it has ENIs.
+func (f *fakeEC2) prefix6() netip.Prefix {
+	f.made++
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 8: byte(f.made / 256), 9: byte(f.made)}), 80)
+}
+
 func (f *fakeEC2) remember() {
 	var now []pool.ENI
 	for _, id := range slices.Sorted(maps.Keys(f.enis)) {
 		e := *f.enis[id]
-		e.Addresses, e.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
+		e.Addresses, e.Prefixes, e.Prefixes6 = slices.Clone(e.Addresses), slices.Clone(e.Prefixes), slices.Clone(e.Prefixes6)
 		now = append(now, e)
 	}
 	f.past = append(f.past, moment{time.Now(), now})
@@ -146,7 +152,7 @@ func (f *fakeEC2) Describe(ctx context.Context, leftovers bool) ([]pool.ENI, err
 	var out []pool.ENI
 	for _, e := range shown.enis {
 		if !f.hidden[e.ID] && (leftovers || e.Status != pool.Available) {
-			e.Addresses, e.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
+			e.Addresses, e.Prefixes, e.Prefixes6 = slices.Clone(e.Addresses), slices.Clone(e.Prefixes), slices.Clone(e.Prefixes6)
 			out = append(out, e)
 		}
 	}
@@ -274,7 +280,7 @@ func (f *fakeEC2) owner(a netip.Addr) pool.ENIID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, e := range f.enis {
-		if slices.Contains(e.Addresses, a) || slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		if slices.Contains(e.Addresses, a) || slices.ContainsFunc(slices.Concat(e.Prefixes, e.Prefixes6), func(p netip.Prefix) bool { return p.Contains(a) }) {
 			return id
 		}
 	}

@@ -63,11 +63,14 @@ func (f *fakeEC2) create(a pool.CreateENI) (pool.Result, error) {
 		for range a.Prefixes {
 			e.Prefixes = append(e.Prefixes, f.prefix())
 		}
+		for range a.Prefixes6 {
+			e.Prefixes6 = append(e.Prefixes6, f.prefix6())
+		}
 		e.Created = a.Created
 		f.tokens[a.Token] = e.ID
 	}
 	created := *e
-	created.Addresses, created.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
+	created.Addresses, created.Prefixes, created.Prefixes6 = slices.Clone(e.Addresses), slices.Clone(e.Prefixes), slices.Clone(e.Prefixes6)
 	return pool.Result{Created: &created}, nil
 }
 
@@ -119,7 +122,12 @@ func (f *fakeEC2) assign(a pool.AssignAddresses) (pool.Result, error) {
 		prefixes = append(prefixes, f.prefix())
 	}
 	e.Prefixes = append(e.Prefixes, prefixes...)
-	return pool.Result{Assigned: out, AssignedPrefixes: prefixes}, nil
+	var prefixes6 []netip.Prefix
+	for range a.Prefixes6 {
+		prefixes6 = append(prefixes6, f.prefix6())
+	}
+	e.Prefixes6 = append(e.Prefixes6, prefixes6...)
+	return pool.Result{Assigned: out, AssignedPrefixes: prefixes, AssignedPrefixes6: prefixes6}, nil
 }
 
 // unassign takes all or nothing.

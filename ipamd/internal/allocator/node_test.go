@@ -153,12 +153,14 @@ func (n *node) check() {
 	n.t.Helper()
 	seen := map[netip.Addr]pool.Key{}
 	for _, a := range n.Assignments() {
-		if other, twice := seen[a.Address]; twice {
-			n.t.Errorf("%s is held by %v and %v", a.Address, other, a.Key)
-		}
-		seen[a.Address] = a.Key
-		if owner := n.ec2.owner(a.Address); owner != a.ENI {
-			n.t.Errorf("%s is held on %s, but EC2 has it on %q", a.Address, a.ENI, owner)
+		for _, address := range a.Addresses() {
+			if other, twice := seen[address]; twice {
+				n.t.Errorf("%s is held by %v and %v", address, other, a.Key)
+			}
+			seen[address] = a.Key
+			if owner := n.ec2.owner(address); owner != a.ENI {
+				n.t.Errorf("%s is held on %s, but EC2 has it on %q", address, a.ENI, owner)
+			}
 		}
 	}
 }
@@ -185,7 +187,11 @@ func (n *node) noneLeaked(spare int) {
 	if free := len(addresses) - len(n.Assignments()); free > spare {
 		n.t.Errorf("%d addresses are held by no pod, want at most %d", free, spare)
 	}
-	if known := n.Snapshot().Count; known.Total != len(addresses) || known.ENIs != enis {
-		n.t.Errorf("the book has %d addresses on %d ENIs, EC2 has %d on %d", known.Total, known.ENIs, len(addresses), enis)
+	known := 0
+	for _, e := range n.ENIs() {
+		known += len(e.Addresses) + 16*len(e.Prefixes)
+	}
+	if known != len(addresses) || len(n.ENIs()) != enis {
+		n.t.Errorf("the book has %d addresses on %d ENIs, EC2 has %d on %d", known, len(n.ENIs()), len(addresses), enis)
 	}
 }

@@ -20,7 +20,7 @@ func (a *Allocator) Release(_ context.Context, key pool.Key, link string, addres
 	a.leave(key)
 	released, held, err = a.release(key, link, addresses)
 	if held {
-		a.log.Info("released", "address", released.Address, "pod", released.Pod.Namespace+"/"+released.Pod.Name, "container", key.ContainerID, "reason", reason)
+		a.log.Info("released", "address", released.Text(), "pod", released.Pod.Namespace+"/"+released.Pod.Name, "container", key.ContainerID, "reason", reason)
 		a.changed()
 		a.wake()
 	}
@@ -45,18 +45,22 @@ func (a *Allocator) release(key pool.Key, link string, addresses []netip.Addr) (
 	if !held {
 		return was, false, nil
 	}
-	if err := a.store.Cool(was.Address, now.Add(a.settings.Pool.CoolDown)); err != nil {
-		a.pool.Restore(was)
-		return pool.Assignment{}, false, err
+	// The record of the assignment is the first address's: it goes last.
+	for _, address := range slices.Backward(was.Addresses()) {
+		if err := a.store.Cool(address, now.Add(a.settings.Pool.CoolDown)); err != nil {
+			a.pool.Restore(was)
+			return pool.Assignment{}, false, err
+		}
 	}
 	return was, true, nil
 }
 
-// Adopt holds the address of a running pod that has no record.
-func (a *Allocator) Adopt(address netip.Addr, link string, device int) error {
+// Adopt holds the address of a running pod that has no record, and the second
+// one if it has two.
+func (a *Allocator) Adopt(address, second netip.Addr, link string, device int) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	held := a.pool.Adopt(address, link, device, time.Now())
+	held := a.pool.Adopt(address, second, link, device, time.Now())
 	if err := a.store.Assign(held); err != nil {
 		a.pool.Unassign(held)
 		return err
@@ -70,8 +74,7 @@ func (a *Allocator) Adopt(address netip.Addr, link string, device int) error {
 func (a *Allocator) Import(recorded pool.Assignment) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, cooling := a.pool.Cooling()[recorded.Address]; cooling || a.pool.Holds(recorded.Key) ||
-		slices.ContainsFunc(a.pool.Assignments(), func(h pool.Assignment) bool { return h.Address == recorded.Address }) {
+	if _, cooling := a.pool.Cooling()[recorded.Address]; cooling || a.pool.Holds(recorded.Key) || a.pool.Taken(recorded.Address) {
 		return false, nil
 	}
 	if err := a.store.Assign(recorded); err != nil {
@@ -91,10 +94,10 @@ func (a *Allocator) ReleaseAdopted(exists func(link string) bool) error {
 			continue
 		}
 		if _, _, err := a.release(h.Key, "", nil); err != nil {
-			failed = append(failed, fmt.Errorf("releasing adopted address %s: %w", h.Address, err))
+			failed = append(failed, fmt.Errorf("releasing adopted address %s: %w", h.Text(), err))
 			continue
 		}
-		a.log.Info("released an adopted address: its link is gone", "address", h.Address, "link", h.Link)
+		a.log.Info("released an adopted address: its link is gone", "address", h.Text(), "link", h.Link)
 	}
 	return errors.Join(failed...)
 }

@@ -20,13 +20,14 @@ var lives = flag.Int("lives", 24, "random lives of a node, of each test that has
 
 // A random life of a node that crashes after any step, also with calls on
 // their way: what pods hold, and what cools down, is the same after each start.
-// Single addresses and prefixes take turns, and so do lives in which things are
-// given back.
+// Single addresses and prefixes take turns, and so do families, and lives in
+// which things are given back.
 func TestRestartAnywhere(t *testing.T) {
 	for seed := range uint64(*lives) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := settingsFor(large)
 			s.Pool.Prefixes, s.Pool.ReleaseAfter = seed%2 == 1, time.Duration(seed/2%3)*3*time.Second
+			s.Pool.Families = pool.Families(seed / 2 % 4 % 3)
 			s.Pool.Targets = [...]pool.Targets{{}, {WarmAddresses: 3, MinimumAddresses: 6},
 				{WarmENIs: pool.Target{Number: 1, Set: true}, WarmPrefixes: pool.Target{Number: 1, Set: true}}}[seed/6%3]
 			synctest.Test(t, func(t *testing.T) { live(t, s, rand.New(rand.NewPCG(seed, 7))) })
@@ -45,36 +46,43 @@ func live(t *testing.T, s Settings, r *rand.Rand) {
 		return none
 	}
 	n := boot(t, s, ec2, dir)
-	held, cooled := map[string]netip.Addr{}, map[netip.Addr]time.Time{}
+	held, cooled := map[string]pool.Assignment{}, map[netip.Addr]time.Time{}
 	for range 120 {
 		name := fmt.Sprint("p", r.IntN(24))
 		switch r.IntN(5) {
 		case 0, 1:
 			if got := n.add(name); got.err == nil {
-				if was, again := held[name]; again && was != got.Address {
-					t.Fatalf("%s had %s and got %s", name, was, got.Address)
+				if was, again := held[name]; again && was.Text() != got.Text() {
+					t.Fatalf("%s had %s and got %s", name, was.Text(), got.Text())
 				}
-				if rest := time.Since(cooled[got.Address]); rest < s.Pool.CoolDown {
-					t.Fatalf("%s handed out %s after its release", got.Address, rest)
+				for _, address := range got.Addresses() {
+					if rest := time.Since(cooled[address]); rest < s.Pool.CoolDown {
+						t.Fatalf("%s handed out %s after its release", address, rest)
+					}
 				}
-				held[name] = got.Address
+				held[name] = got.Assignment
 			}
 		case 2:
-			if address, ok := held[name]; ok {
+			if had, ok := held[name]; ok {
 				n.release(name)
 				delete(held, name)
-				cooled[address] = time.Now()
+				for _, address := range had.Addresses() {
+					cooled[address] = time.Now()
+				}
 			}
 		case 3:
 			time.Sleep(time.Duration(r.IntN(4000)) * time.Millisecond)
 		case 4:
 			n = crash(t, n, s, dir)
 		}
-		got := map[string]netip.Addr{}
-		for _, a := range n.Assignments() {
-			got[a.Key.ContainerID] = a.Address
+		want, got := map[string]string{}, map[string]string{}
+		for name, a := range held {
+			want[name] = a.Text()
 		}
-		if diff := cmp.Diff(held, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		for _, a := range n.Assignments() {
+			got[a.Key.ContainerID] = a.Text()
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("held (-want +got):\n%s", diff)
 		}
 		n.check()

@@ -1,7 +1,8 @@
 // Package checkpoint keeps the book of assignments on disk: one small JSON
 // file for each address that is assigned or cooling down, named by it, so that
 // an operation costs the same however many pods there are, and `ls` and `cat`
-// show the book.
+// show the book. The second address of a dual-stack pod is in the file of the
+// first; what a file of its own says of it, from before, counts for nothing then.
 //
 // Beside them enis.json keeps what EC2 said last of the node's ENIs, so that a
 // daemon that starts anew can serve before EC2 answers.
@@ -45,6 +46,7 @@ type file struct {
 	Netns     string     `json:"netns,omitempty"`
 	Link      string     `json:"link,omitempty"`
 	MTU       int        `json:"mtu,omitempty"`
+	Second    string     `json:"second,omitempty"` // the IPv6 address beside the one that names the file
 	ENI       string     `json:"eni,omitempty"`
 	Device    int        `json:"device,omitempty"`
 	Adopted   bool       `json:"adopted,omitempty"`
@@ -84,10 +86,14 @@ func Open(dir string) (*Store, error) {
 
 // Assign records that an address is held.
 func (s *Store) Assign(a pool.Assignment) error {
+	second := ""
+	if a.Second.IsValid() {
+		second = a.Second.String()
+	}
 	return s.write(a.Address, file{
 		State: stateAssigned, Network: a.Key.Network, Container: a.Key.ContainerID, Interface: a.Key.Interface,
 		Namespace: a.Pod.Namespace, Pod: a.Pod.Name, UID: a.Pod.UID, Netns: a.Netns, Link: a.Link, MTU: a.MTU,
-		ENI: string(a.ENI), Device: a.Device, Adopted: a.Adopted, Since: &a.Since,
+		Second: second, ENI: string(a.ENI), Device: a.Device, Adopted: a.Adopted, Since: &a.Since,
 		Ports: portFiles(a.Ports),
 	})
 }
@@ -239,10 +245,16 @@ func parse(address netip.Addr, text []byte, path string) (Record, error) {
 		if err != nil {
 			return r, fmt.Errorf("book entry %s: %w", path, err)
 		}
+		var second netip.Addr
+		if f.Second != "" {
+			if second, err = netip.ParseAddr(f.Second); err != nil {
+				return r, fmt.Errorf("book entry %s: second: %w", path, err)
+			}
+		}
 		r.Assignment = &pool.Assignment{
 			Key: pool.Key{Network: f.Network, ContainerID: f.Container, Interface: f.Interface},
 			Pod: pool.Pod{Namespace: f.Namespace, Name: f.Pod, UID: f.UID}, Netns: f.Netns, Link: f.Link, MTU: f.MTU,
-			Address: address, ENI: pool.ENIID(f.ENI), Device: f.Device, Since: *f.Since, Ports: ports, Adopted: f.Adopted,
+			Address: address, Second: second, ENI: pool.ENIID(f.ENI), Device: f.Device, Since: *f.Since, Ports: ports, Adopted: f.Adopted,
 		}
 	default:
 		return r, fmt.Errorf("book entry %s: state %q needs its fields: \"cooling\" until, \"assigned\" containerID, interface and since", path, f.State)

@@ -48,6 +48,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		{Port: 8080, Container: 80, Protocol: "tcp"},
 		{Addr: netip.MustParseAddr("192.0.2.1"), Port: 53, Container: 5353, Protocol: "udp"},
 	}
+	a.Second = netip.MustParseAddr("2001:db8::5")
 	until := time.Date(2026, 1, 2, 3, 5, 0, 0, time.UTC)
 	must(t, s.Assign(a))
 	must(t, s.Cool(netip.MustParseAddr("10.0.0.6"), until))
@@ -74,12 +75,13 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	for name, text := range map[string]string{
 		"10.0.0.5": `{"state":"assi`, "10.0.0.6": `{"state":"assigned"}`, "readme": "hello",
 		"10.0.0.7": `{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z","hostPorts":[{"hostIP":"here"}]}`,
+		"10.0.0.8": `{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z","second":"here"}`,
 	} {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	got, unreadable, err := s.Load()
 	must(t, err)
-	if len(got) != 3 || got[2].Assignment != nil || len(unreadable) != 4 {
+	if len(got) != 4 || got[2].Assignment != nil || got[3].Assignment != nil || len(unreadable) != 5 {
 		t.Fatalf("records %v, unreadable %v", got, unreadable)
 	}
 	if !strings.Contains(unreadable[1].Error(), "10.0.0.6") || !strings.Contains(unreadable[1].Error(), "containerID") {
@@ -110,6 +112,7 @@ func TestAFailedWriteLeavesTheOldRecord(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z"}`))
 	f.Add([]byte(`{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z","hostPorts":[{"hostIP":"192.0.2.1","hostPort":1}]}`))
+	f.Add([]byte(`{"state":"assigned","containerID":"c","interface":"eth0","since":"2026-01-02T03:04:05Z","second":"2001:db8::1"}`))
 	f.Add([]byte(`{"state":"cooling","until":"2026-01-02T03:04:05Z"}`))
 	address := netip.MustParseAddr("10.0.0.5")
 	f.Fuzz(func(t *testing.T, text []byte) {

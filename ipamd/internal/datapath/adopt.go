@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/causeway-cni/causeway/config"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
@@ -70,16 +71,36 @@ func (d *Datapath) AdoptPods() error {
 	}
 	held := map[netip.Addr]bool{}
 	for _, a := range d.book.Assignments() {
-		held[a.Address] = true
+		for _, address := range a.Addresses() {
+			held[address] = true
+		}
 	}
+	found := map[string][]netip.Addr{}
 	for address, link := range now.link {
-		if held[address] {
-			continue
+		if !held[address] {
+			found[link] = append(found[link], address)
 		}
-		if err := d.book.Adopt(address, link, now.device[address]); err != nil {
-			return fmt.Errorf("adopting address %s of link %s: %w", address, link, err)
+	}
+	for link, addresses := range found {
+		for _, of := range byPod(addresses) {
+			if err := d.book.Adopt(of[0], of[1], link, now.device[of[0]]); err != nil {
+				return fmt.Errorf("adopting address %s of link %s: %w", of[0], link, err)
+			}
+			d.log.Info("adopted the address of a running pod", "address", of[0], "second", of[1], "link", link)
 		}
-		d.log.Info("adopted the address of a running pod", "address", address, "link", link)
 	}
 	return nil
+}
+
+// byPod takes one address of each family for a dual-stack pod's, and any others
+// each for itself.
+func byPod(addresses []netip.Addr) (pods [][2]netip.Addr) {
+	slices.SortFunc(addresses, netip.Addr.Compare) // IPv4 first
+	if len(addresses) == 2 && addresses[0].Is4() && addresses[1].Is6() {
+		return [][2]netip.Addr{{addresses[0], addresses[1]}}
+	}
+	for _, a := range addresses {
+		pods = append(pods, [2]netip.Addr{a})
+	}
+	return pods
 }

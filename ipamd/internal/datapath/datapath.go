@@ -35,8 +35,9 @@ type Book interface {
 	// ReleaseAdopted takes back adopted addresses whose link is not among
 	// those that exist.
 	ReleaseAdopted(exists func(link string) bool) error
-	// Adopt holds an address that was found in use with no record.
-	Adopt(address netip.Addr, link string, device int) error
+	// Adopt holds an address that was found in use with no record, and a second
+	// one if the pod has two.
+	Adopt(address, second netip.Addr, link string, device int) error
 	// Import holds an address as another agent recorded it; false if the book
 	// knows better.
 	Import(pool.Assignment) (bool, error)

@@ -139,8 +139,8 @@ func (b *book) ReleaseAdopted(exists func(string) bool) error {
 	return nil
 }
 
-func (b *book) Adopt(address netip.Addr, link string, device int) error {
-	b.held = append(b.held, pool.Assignment{Key: pool.Key{ContainerID: "adopted"}, Address: address, Link: link, Device: device, Adopted: true})
+func (b *book) Adopt(address, second netip.Addr, link string, device int) error {
+	b.held = append(b.held, pool.Assignment{Key: pool.Key{ContainerID: "adopted"}, Address: address, Second: second, Link: link, Device: device, Adopted: true})
 	return nil
 }
 

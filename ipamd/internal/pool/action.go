@@ -21,6 +21,7 @@ type CreateENI struct {
 	SecurityGroups []string
 	Addresses      int // secondary addresses
 	Prefixes       int // delegated /28 prefixes, in place of Addresses
+	Prefixes6      int // delegated /80 prefixes, besides
 	Token          string
 	Created        time.Time // when it was planned, for the createdAt tag: the same when the call is repeated
 	Reason         string
@@ -43,12 +44,13 @@ type ProtectENI struct {
 }
 
 // AssignAddresses asks for more secondary addresses on an attached ENI, or for
-// delegated /28 prefixes.
+// delegated /28 or /80 prefixes: one of the three.
 type AssignAddresses struct {
-	ENI      ENIID
-	Count    int // addresses
-	Prefixes int // in place of Count
-	Reason   string
+	ENI       ENIID
+	Count     int // addresses
+	Prefixes  int // of IPv4, in place of Count
+	Prefixes6 int // of IPv6, in place of both
+	Reason    string
 }
 
 // UnassignAddresses returns secondary addresses and prefixes to the subnet.
@@ -114,10 +116,20 @@ func texts[T fmt.Stringer](all []T) []string {
 }
 
 // Amount is what the ENI is to bring, in words.
-func (a CreateENI) Amount() string { return amount(a.Addresses, a.Prefixes) }
+func (a CreateENI) Amount() string {
+	if a.Prefixes6 > 0 {
+		return fmt.Sprintf("%s and %d IPv6 prefixes", amount(a.Addresses, a.Prefixes), a.Prefixes6)
+	}
+	return amount(a.Addresses, a.Prefixes)
+}
 
 // Amount is what is asked for, in words.
-func (a AssignAddresses) Amount() string { return amount(a.Count, a.Prefixes) }
+func (a AssignAddresses) Amount() string {
+	if a.Prefixes6 > 0 {
+		return fmt.Sprintf("%d IPv6 prefixes", a.Prefixes6)
+	}
+	return amount(a.Count, a.Prefixes)
+}
 
 func amount(addresses, prefixes int) string {
 	if prefixes > 0 {

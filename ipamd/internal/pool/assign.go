@@ -19,7 +19,8 @@ type Request struct {
 }
 
 // Assign hands out an address of the fullest ENI that has one, so that others
-// become empty and can be returned. The same key gets the same address again.
+// become empty and can be returned; with dual stack two, of one ENI. The same
+// key gets the same again.
 // fresh is false if the key held it already; ok is false if there is none now.
 func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 	if a, held := p.held[r.Key]; held {
@@ -29,10 +30,11 @@ func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 		if !e.ready {
 			continue
 		}
-		if address := p.best(e, now); address.IsValid() {
+		if address, second, ok := p.choose(e, now); ok {
 			a = Assignment{Key: r.Key, Pod: r.Pod, Netns: r.Netns, Link: r.Link, MTU: r.MTU, Ports: r.Ports,
-				Address: address, ENI: e.ID, Device: e.Device, Since: now}
+				Address: address, Second: second, ENI: e.ID, Device: e.Device, Since: now}
 			p.Hold(a)
+			p.remember(a)
 			p.Expect(p.scheduled - 1) // until it is told anew
 			return a, true, true
 		}
@@ -40,7 +42,18 @@ func (p *Pool) Assign(r Request, now time.Time) (a Assignment, fresh, ok bool) {
 	return Assignment{}, false, false
 }
 
-// best is the free address to hand out: of the fullest prefix, single addresses
+// remember keeps the last address that was handed out of each IPv6 prefix.
+func (p *Pool) remember(a Assignment) {
+	for _, address := range a.Addresses() {
+		for _, prefix := range p.enis[a.ENI].Prefixes6 {
+			if prefix.Contains(address) {
+				p.last[prefix] = address
+			}
+		}
+	}
+}
+
+// best is the free IPv4 address to hand out: of the fullest prefix, single addresses
 // counting as one, and there the one that was free for longest.
 func (p *Pool) best(e *entry, now time.Time) netip.Addr {
 	held := map[netip.Prefix]int{}
@@ -75,34 +88,50 @@ func (p *Pool) fullestFirst() []*entry {
 
 // Hold books an assignment that was made before, as found on disk. An address
 // that two keys claim goes to the younger assignment, and so does a key that
-// claims two addresses; the other assignment is returned.
-func (p *Pool) Hold(a Assignment) (displaced *Assignment) {
-	if before, again := p.held[a.Key]; again && before.Address != a.Address && before.Since.After(a.Since) {
-		return &a
+// claims other addresses than before; those that lose are returned.
+func (p *Pool) Hold(a Assignment) (displaced []Assignment) {
+	rivals := p.rivals(a)
+	if slices.ContainsFunc(rivals, func(r Assignment) bool { return r.Since.After(a.Since) }) {
+		return []Assignment{a}
 	}
-	if key, taken := p.owner[a.Address]; taken && key != a.Key {
-		old := p.held[key]
-		if old.Since.After(a.Since) {
-			return &a
-		}
-		delete(p.held, key)
-		displaced = &old
-	}
-	if before, again := p.held[a.Key]; again && before.Address != a.Address {
-		delete(p.owner, before.Address)
-		displaced = &before
+	for _, r := range rivals {
+		p.drop(r)
 	}
 	p.held[a.Key] = a
-	p.owner[a.Address] = a.Key
-	delete(p.cooling, a.Address)
-	delete(p.rested, a.Address)
-	delete(p.limits, a.Address)
-	return displaced
+	for _, address := range a.Addresses() {
+		p.owner[address] = a.Key
+		delete(p.cooling, address)
+		delete(p.rested, address)
+		delete(p.limits, address)
+	}
+	return rivals
 }
+
+// rivals are the assignments that cannot be held together with one: with its
+// key and other addresses, or with one of its addresses.
+func (p *Pool) rivals(a Assignment) []Assignment {
+	keys := []Key{}
+	if before, again := p.held[a.Key]; again && (before.Address != a.Address || before.Second != a.Second) {
+		keys = append(keys, a.Key)
+	}
+	for _, address := range a.Addresses() {
+		if key, taken := p.owner[address]; taken && key != a.Key && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	var all []Assignment
+	for _, key := range keys {
+		all = append(all, p.held[key])
+	}
+	return all
+}
+
+// Taken says whether somebody holds an address.
+func (p *Pool) Taken(address netip.Addr) bool { _, taken := p.owner[address]; return taken }
 
 // Cool keeps an address from being handed out until the given time.
 func (p *Pool) Cool(address netip.Addr, until time.Time) {
-	if _, taken := p.owner[address]; !taken {
+	if !p.Taken(address) {
 		p.cooling[address] = until
 	}
 }
@@ -119,10 +148,10 @@ func (p *Pool) Warm(address netip.Addr) {
 	delete(p.limits, address)
 }
 
-// Release takes an address back and cools it down. An address that was adopted
-// has no key of ours: it is found by the link that the pod's name gives, and
-// must be among the addresses that the caller was given. The link alone is that
-// of every sandbox of the pod, also of one that lives.
+// Release takes back what a key holds, and cools it down. What was adopted has
+// no key of ours: it is found by the link that the pod's name gives, and an
+// address of it must be among those that the caller was given. The link alone is
+// that of every sandbox of the pod, also of one that lives.
 func (p *Pool) Release(key Key, link string, addresses []netip.Addr, now time.Time) (Assignment, bool) {
 	a, held := p.held[key]
 	if !held {
@@ -132,13 +161,16 @@ func (p *Pool) Release(key Key, link string, addresses []netip.Addr, now time.Ti
 		return Assignment{}, false
 	}
 	p.drop(a)
-	p.cooling[a.Address] = now.Add(p.settings.CoolDown)
+	for _, address := range a.Addresses() {
+		p.cooling[address] = now.Add(p.settings.CoolDown)
+	}
 	return a, true
 }
 
 func (p *Pool) adoptedBy(link string, addresses []netip.Addr) (Assignment, bool) {
 	for _, address := range addresses {
-		if a := p.held[p.owner[address]]; a.Adopted && a.Address == address && a.Link == link {
+		key, taken := p.owner[address]
+		if a := p.held[key]; taken && a.Adopted && a.Link == link {
 			return a, true
 		}
 	}
@@ -149,22 +181,22 @@ func (p *Pool) adoptedBy(link string, addresses []netip.Addr) (Assignment, bool)
 func (p *Pool) Unassign(a Assignment) { p.drop(a) }
 
 // Restore undoes a Release that could not be put on disk.
-func (p *Pool) Restore(a Assignment) {
-	delete(p.cooling, a.Address)
-	p.Hold(a)
-}
+func (p *Pool) Restore(a Assignment) { p.Hold(a) }
 
 func (p *Pool) drop(a Assignment) {
 	delete(p.held, a.Key)
-	delete(p.owner, a.Address)
+	for _, address := range a.Addresses() {
+		delete(p.owner, address)
+	}
 }
 
-// Adopt holds an address that a running pod has without a record of ours. Such
-// a hold ends when its link is gone, or when a Release names its link and it.
-func (p *Pool) Adopt(address netip.Addr, link string, device int, now time.Time) Assignment {
+// Adopt holds what a running pod has without a record of ours: an address, and
+// perhaps a second one, of IPv6. Such a hold ends when its link is gone, or when
+// a Release names its link and an address.
+func (p *Pool) Adopt(address, second netip.Addr, link string, device int, now time.Time) Assignment {
 	a := Assignment{
 		Key:  Key{ContainerID: fmt.Sprintf("adopted-%s", address), Interface: "eth0"},
-		Link: link, Address: address, Device: device, Since: now, Adopted: true,
+		Link: link, Address: address, Second: second, Device: device, Since: now, Adopted: true,
 	}
 	for _, e := range p.enis {
 		if e.has(address) {

@@ -57,11 +57,12 @@ type Result struct {
 	Created      *ENI         // CreateENI
 	AttachmentID string       // AttachENI
 	Assigned     []netip.Addr // AssignAddresses
-	// AssignedPrefixes are those of AssignAddresses with Prefixes.
-	AssignedPrefixes []netip.Prefix
+	// AssignedPrefixes are those of AssignAddresses with Prefixes, and
+	// AssignedPrefixes6 those with Prefixes6.
+	AssignedPrefixes, AssignedPrefixes6 []netip.Prefix
 }
 
-// Brought are the addresses for pods that a call brought.
+// Brought are the IPv4 addresses for pods that a call brought.
 func (r Result) Brought() iter.Seq[netip.Addr] {
 	if r.Created != nil {
 		return r.Created.all()

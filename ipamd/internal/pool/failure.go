@@ -22,6 +22,7 @@ const (
 	attach
 	protect
 	assign
+	assign6
 	release
 )
 
@@ -162,10 +163,10 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 	case CreateENI:
 		return block{create, string(a.Subnet)}, true
 	case AssignAddresses:
-		if class == SubnetFull {
+		if class == SubnetFull && a.Prefixes6 == 0 {
 			return block{create, string(p.subnetOf(a))}, true
 		}
-		return block{assign, string(a.ENI)}, true
+		return blockOfAssign(a), true
 	case AttachENI:
 		return block{attach, string(a.ENI)}, true
 	case DeleteENI:
@@ -178,6 +179,15 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 		return block{release, string(a.ENI)}, true
 	}
 	return block{}, false
+}
+
+// blockOfAssign tells what is asked of an ENI in IPv4 from what is in IPv6: one
+// may fail and not the other.
+func blockOfAssign(a AssignAddresses) block {
+	if a.Prefixes6 > 0 {
+		return block{assign6, string(a.ENI)}
+	}
+	return block{assign, string(a.ENI)}
 }
 
 func (p *Pool) blocked(b block, now time.Time) bool { return p.blocks[b].until.After(now) }
@@ -252,7 +262,7 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		return &Refusal{Cause: Starting, Message: "EC2 has not described this node's ENIs yet"}
 	}
 	for _, e := range p.sorted() {
-		if !e.ready && p.countFree(e, now) > 0 && e.Status != Available {
+		if !e.ready && p.freeOf(e, now) > 0 && e.Status != Available {
 			return &Refusal{Cause: DeviceLate, Message: fmt.Sprintf("ENI %s is %s as device %d, but no interface with MAC %s has appeared on the node", e.ID, e.Status, e.Device, e.MAC)}
 		}
 	}
@@ -271,7 +281,7 @@ func (p *Pool) Why(now time.Time) *Refusal {
 	}
 	if b, f := p.obstacle(now); f != nil {
 		text := f.failure.Error()
-		if f.failure.Class == SubnetFull {
+		if f.failure.Class == SubnetFull && b.kind == create {
 			text = fmt.Sprintf("subnet %s has no free address left: %s", b.on, text)
 		}
 		return &Refusal{Cause: CallFailed, Class: f.failure.Class, Message: fmt.Sprintf("%s; tried %d times, next at %s", text, f.times, f.until.UTC().Format(time.RFC3339))}

@@ -27,7 +27,7 @@ type Pod struct {
 	UID       string
 }
 
-// Assignment is one address held by one attachment.
+// Assignment is what one attachment holds: an address, or two of one ENI.
 type Assignment struct {
 	Key     Key
 	Pod     Pod
@@ -35,6 +35,7 @@ type Assignment struct {
 	Link    string // host end of the pod's veth
 	MTU     int    // of both ends, bytes, as it was when the pod came; 0 for what others wired
 	Address netip.Addr
+	Second  netip.Addr // the IPv6 address beside an IPv4 one; invalid if there is none
 	ENI     ENIID
 	Device  int // device number of the ENI, which gives the route table
 	Since   time.Time
@@ -80,6 +81,7 @@ type ENI struct {
 	Address             netip.Addr     // its own primary address; never a pod's
 	Addresses           []netip.Addr   // secondary addresses, each a pod's or free
 	Prefixes            []netip.Prefix // delegated /28 blocks
+	Prefixes6           []netip.Prefix // delegated /80 blocks
 	Tags                map[string]string
 	Description         string
 	Created             time.Time // from the createdAt tag; zero if it has none

@@ -50,6 +50,11 @@ func (p *Pool) forget() {
 			delete(p.rested, a)
 		}
 	}
+	for prefix := range p.last {
+		if !p.has(prefix.Addr()) {
+			delete(p.last, prefix)
+		}
+	}
 	for b := range p.blocks {
 		if b.kind != create && p.enis[ENIID(b.on)] == nil {
 			delete(p.blocks, b)
@@ -73,6 +78,7 @@ func (p *Pool) merge(e ENI, now time.Time) {
 	}
 	e.Addresses = recall(e.Addresses, old.learned, old.gone, now)
 	e.Prefixes = recall(e.Prefixes, old.learnedPrefixes, old.gonePrefixes, now)
+	e.Prefixes6 = recall(e.Prefixes6, old.learnedPrefixes6, nil, now)
 	if old.retired && e.Status == Attached && now.Sub(old.changed) >= recent {
 		old.retired = false // it was not detached
 	}
@@ -173,7 +179,7 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 		p.unblock(block{protect, string(a.ENI)})
 	case AssignAddresses:
 		p.learn(a.ENI, r, now)
-		p.unblock(block{assign, string(a.ENI)})
+		p.unblock(blockOfAssign(a))
 	case UnassignAddresses:
 		p.unlearn(a, now)
 		p.leave(a, false)
@@ -196,6 +202,7 @@ func (p *Pool) learn(id ENIID, r Result, now time.Time) {
 	}
 	e.Addresses, e.learned = add(e.Addresses, r.Assigned, e.learned, e.gone, now)
 	e.Prefixes, e.learnedPrefixes = add(e.Prefixes, r.AssignedPrefixes, e.learnedPrefixes, e.gonePrefixes, now)
+	e.Prefixes6, e.learnedPrefixes6 = add(e.Prefixes6, r.AssignedPrefixes6, e.learnedPrefixes6, nil, now)
 }
 
 func add[T comparable](all, more []T, learned, gone map[T]time.Time, now time.Time) ([]T, map[T]time.Time) {

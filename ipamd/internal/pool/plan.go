@@ -17,9 +17,12 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	if !p.observed {
 		return nil
 	}
-	coming := max(waiting, p.scheduled)
+	coming, hurry := max(waiting, p.scheduled), waiting
+	if p.settings.Families == IPv6 {
+		coming, hurry = 0, 0 // nobody waits for IPv4 addresses
+	}
 	spare := p.spareNow(len(p.held) + coming)
-	g := growth{Pool: p, now: now, waiting: waiting, spare: spare, need: coming + spare.high, hurry: waiting,
+	g := growth{Pool: p, now: now, waiting: waiting, spare: spare, need: coming + spare.high, hurry: hurry,
 		devices: map[int]bool{}, busy: map[block]bool{}, asked: map[ENIID]int{}}
 	g.reason = fmt.Sprintf("%d waiting, %s", waiting, spare.reason)
 	if p.scheduled > waiting {
@@ -41,6 +44,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	g.repeat()
 	for _, e := range all {
 		g.fill(e)
+		g.fill6(e)
 	}
 	g.create()
 	g.shrink(all)
@@ -83,7 +87,7 @@ func (g *growth) countOn(action Action) {
 		}
 	case AssignAddresses:
 		g.need -= a.Count + a.Prefixes*prefixSize
-		g.asking = true
+		g.asking = g.asking || a.Prefixes6 == 0
 		g.asked[a.ENI] += a.Count + a.Prefixes
 		if e := g.enis[a.ENI]; e != nil && e.ready {
 			g.hurry -= a.Count + a.Prefixes*prefixSize
@@ -110,6 +114,9 @@ func (g *growth) have(e *entry) {
 		free := g.countFree(e, g.now)
 		g.free += free
 		g.need -= free
+		if g.settings.Families == DualStack && len(e.Prefixes6) == 0 && e.ready {
+			g.hurry -= free // of IPv4 there is enough; what waits, waits for the /80
+		}
 	}
 }
 
@@ -199,6 +206,11 @@ func (g *growth) rests(e *entry) bool {
 			return true
 		}
 	}
+	for a, until := range g.cooling {
+		if until.After(g.now) && e.has6(a) {
+			return true
+		}
+	}
 	return false
 }
 
@@ -265,8 +277,7 @@ func (g *growth) repeat() {
 // the headroom. What comes with an ENI that is still on its way is late for
 // pods that one with room could serve.
 func (g *growth) fill(e *entry) {
-	attached := e.Status == Attaching || e.Status == Attached || g.busy[block{attach, string(e.ID)}]
-	if !attached || e.missing || e.retired || g.overdue(e) || !g.managed(e.ENI) {
+	if !g.attached(e) || !g.usable(e) || g.overdue(e) {
 		return
 	}
 	room, pods := g.room(e)-g.asked[e.ID], g.hurried(e)
@@ -295,6 +306,11 @@ func (g *growth) fill(e *entry) {
 		a.Count, a.Prefixes = 0, slots
 	}
 	g.actions = append(g.actions, a)
+}
+
+// attached says whether an ENI is there, or about to be.
+func (g *growth) attached(e *entry) bool {
+	return e.Status == Attaching || e.Status == Attached || g.busy[block{attach, string(e.ID)}]
 }
 
 // hurried is how many addresses or prefixes an ENI is to be asked for so that
@@ -365,7 +381,7 @@ func (g *growth) create() {
 		g.asking = true
 		g.tokens++
 		c := CreateENI{
-			Subnet: place.Subnet, SecurityGroups: place.SecurityGroups,
+			Subnet: place.Subnet, SecurityGroups: place.SecurityGroups, Prefixes6: g.settings.prefixes6(),
 			Token: fmt.Sprintf("%s-%d-%d", g.settings.InstanceID, g.now.UnixNano(), g.tokens), Created: g.now, Reason: g.reason,
 		}
 		if c.Addresses = slots; g.prefixes(place.Subnet) {

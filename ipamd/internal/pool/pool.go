@@ -10,7 +10,8 @@
 // the instance type.
 //
 // Delegated prefixes share an ENI's slots with single addresses, and their
-// addresses are handed out as those are. Nothing is given back to the subnet
+// addresses are handed out as those are. IPv6 addresses are of delegated /80
+// prefixes, each more than a node can use. Nothing is given back to the subnet
 // that a pod has, that cools down, or that an answer not yet here may be about.
 package pool
 
@@ -29,7 +30,8 @@ type Settings struct {
 	CoolDown       time.Duration // from release to the next assignment
 	Headroom       int           // free addresses to hold beyond what is asked for, if no target is set
 	Targets        Targets
-	Prefixes       bool          // ask for delegated prefixes, on subnets that have some
+	Families       Families      // that pods get; with IPv6 alone Targets and Headroom mean nothing
+	Prefixes       bool          // ask for delegated IPv4 prefixes, on subnets that have some
 	ReleaseAfter   time.Duration // for how long there must be too much before it is given back, and how old an ENI must be; 0: nothing ever is
 	ManageUntagged bool          // ENIs without our tag are ours to use
 	InstanceID     string
@@ -56,11 +58,12 @@ type Pool struct {
 	enis     map[ENIID]*entry
 	held     map[Key]Assignment
 	owner    map[netip.Addr]Key
-	cooling  map[netip.Addr]time.Time // when the address may be handed out again
-	rested   map[netip.Addr]time.Time // when the last cool-down of a free address ended
-	limits   map[netip.Addr]time.Time // until when a cool-down may be prolonged, of those that were
-	flying   []Action                 // calls that EC2 has not answered
-	unsure   []CreateENI              // calls whose outcome is unknown; repeating them is safe
+	last     map[netip.Prefix]netip.Addr // of an IPv6 prefix, the address that was handed out last
+	cooling  map[netip.Addr]time.Time    // when the address may be handed out again
+	rested   map[netip.Addr]time.Time    // when the last cool-down of a free address ended
+	limits   map[netip.Addr]time.Time    // until when a cool-down may be prolonged, of those that were
+	flying   []Action                    // calls that EC2 has not answered
+	unsure   []CreateENI                 // calls whose outcome is unknown; repeating them is safe
 	blocks   map[block]failed
 	scarce   map[SubnetID]time.Time // until when a subnet is asked for single addresses, one at a time
 	// fragmented is until when a subnet is not asked for prefixes.
@@ -86,10 +89,10 @@ type entry struct {
 	learned map[netip.Addr]time.Time // addresses known from an answer, not yet from a describe
 	// learnedPrefixes is the same for prefixes; gone and gonePrefixes are those
 	// that were given back lately, which a describe may still show.
-	learnedPrefixes map[netip.Prefix]time.Time
-	gone            map[netip.Addr]time.Time
-	gonePrefixes    map[netip.Prefix]time.Time
-	retired         bool // it was, or is being, detached because nobody needs it
+	learnedPrefixes, learnedPrefixes6 map[netip.Prefix]time.Time
+	gone                              map[netip.Addr]time.Time
+	gonePrefixes                      map[netip.Prefix]time.Time
+	retired                           bool // it was, or is being, detached because nobody needs it
 }
 
 // deviceGrace is how long the addresses of an attached ENI are counted on while
@@ -101,7 +104,7 @@ const deviceGrace = 15 * time.Second
 func New(s Settings) *Pool {
 	return &Pool{
 		settings: s, enis: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
-		cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, limits: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
+		last: map[netip.Prefix]netip.Addr{}, cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, limits: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
 		scarce: map[SubnetID]time.Time{}, fragmented: map[SubnetID]time.Time{}, leaving: map[netip.Addr]bool{},
 	}
 }
@@ -204,11 +207,11 @@ func (p *Pool) SetReady(ready map[ENIID]bool, now time.Time) (changed bool) {
 	return changed
 }
 
-// Count is the pool in numbers.
+// Count is the pool in numbers. With dual stack the addresses are the IPv4 ones.
 type Count struct {
 	ENIs, MaxENIs, MaxAddresses    int
 	Total, Assigned, Cooling, Free int // addresses
-	Prefixes                       int // delegated ones, whose addresses are in Total
+	Prefixes                       int // delegated ones, of both families
 	AssignedByENI, TotalByENI      map[ENIID]int
 	ReadyENIs                      map[ENIID]bool
 }
@@ -221,18 +224,18 @@ func (p *Pool) Count(now time.Time) Count {
 			continue
 		}
 		c.ENIs++
-		c.TotalByENI[id] = e.size()
+		c.TotalByENI[id] = p.totalOf(e)
 		c.ReadyENIs[id] = e.ready
-		c.Total += e.size()
-		c.Prefixes += len(e.Prefixes)
-		c.Free += p.countFree(e, now)
+		c.Total += p.totalOf(e)
+		c.Prefixes += len(e.Prefixes) + len(e.Prefixes6)
+		c.Free += p.freeOf(e, now)
 	}
 	for _, a := range p.held {
 		c.AssignedByENI[a.ENI]++
 		c.Assigned++
 	}
 	for a, until := range p.cooling {
-		if until.After(now) && p.has(a) {
+		if until.After(now) && p.counts(a) && p.has(a) {
 			c.Cooling++
 		}
 	}
@@ -260,6 +263,9 @@ func (p *Pool) maxENIs() int {
 // capacity is how many addresses pods can have on this node, after what others'
 // ENIs and prefixes take of it.
 func (p *Pool) capacity() int {
+	if p.settings.Families == IPv6 {
+		return prefix6Size
+	}
 	slots, sum := p.maxENIs(), 0
 	for _, e := range p.enis {
 		if e.Card != 0 || e.Status == Available {
@@ -300,16 +306,19 @@ func (p *Pool) managed(e ENI) bool {
 	return p.settings.ManageUntagged || e.Tags[TagInstance] == p.settings.InstanceID
 }
 
-// countFree is how many addresses of an ENI could be handed out now, were its
-// device ready.
+// countFree is how many IPv4 addresses of an ENI could be handed out now, were
+// its device ready.
 func (p *Pool) countFree(e *entry, now time.Time) int {
 	n := 0
 	p.eachFree(e, now, func(netip.Addr) { n++ })
 	return n
 }
 
+// usable says whether pods may get addresses of an ENI.
+func (p *Pool) usable(e *entry) bool { return p.managed(e.ENI) && !e.missing && !e.retired }
+
 func (p *Pool) eachFree(e *entry, now time.Time, do func(netip.Addr)) {
-	if !p.managed(e.ENI) || e.missing || e.retired {
+	if !p.usable(e) {
 		return
 	}
 	for a := range e.all() {

@@ -408,7 +408,7 @@ func TestFailuresPauseAndAreTold(t *testing.T) {
 
 func TestAdoptedAddressesAreHeld(t *testing.T) {
 	p := New(settings)
-	p.Adopt(addr("10.0.1.10"), "eniabc", 1, t0)
+	p.Adopt(addr("10.0.1.10"), netip.Addr{}, "eniabc", 1, t0)
 	p.Observe([]ENI{eni(0, 0), eni(1, 1)}, true, t0)
 	ready(p, 0, 1)
 	if got := p.Assignments()[0]; got.ENI != "eni-1" || got.Device != 1 {
@@ -441,7 +441,7 @@ func TestTwoClaimsToOneAddress(t *testing.T) {
 	older := Assignment{Key: request("a").Key, Address: addr("10.0.0.10"), Since: t0}
 	younger := Assignment{Key: request("b").Key, Address: addr("10.0.0.10"), Since: t0.Add(time.Second)}
 	p.Hold(younger)
-	if d := p.Hold(older); d == nil || d.Key != older.Key {
+	if d := p.Hold(older); len(d) != 1 || d[0].Key != older.Key {
 		t.Errorf("displaced %+v", d)
 	}
 	if got := p.Assignments(); len(got) != 1 || got[0].Key != younger.Key {
@@ -514,7 +514,7 @@ func TestOneKeyClaimsTwoAddresses(t *testing.T) {
 	for _, order := range [][]Assignment{{older, younger}, {younger, older}} {
 		p := New(settings)
 		p.Hold(order[0])
-		if d := p.Hold(order[1]); d == nil || d.Address != older.Address {
+		if d := p.Hold(order[1]); len(d) != 1 || d[0].Address != older.Address {
 			t.Errorf("displaced %+v", d)
 		}
 		if got := p.Assignments(); len(got) != 1 || got[0].Address != younger.Address {

@@ -25,8 +25,8 @@ func within(p netip.Prefix) iter.Seq[netip.Addr] {
 	}
 }
 
-// all are the addresses of pods that an ENI has: single ones, and those of its
-// prefixes.
+// all are the IPv4 addresses of pods that an ENI has: single ones, and those of
+// its prefixes.
 func (e ENI) all() iter.Seq[netip.Addr] {
 	return func(yield func(netip.Addr) bool) {
 		for _, a := range e.Addresses {
@@ -46,6 +46,9 @@ func (e ENI) all() iter.Seq[netip.Addr] {
 
 // has says whether an address of pods is an ENI's.
 func (e ENI) has(a netip.Addr) bool {
+	if a.Is6() {
+		return e.has6(a)
+	}
 	return slices.Contains(e.Addresses, a) || slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
@@ -59,7 +62,7 @@ func (e ENI) block(a netip.Addr) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// size is how many addresses for pods an ENI has.
+// size is how many IPv4 addresses for pods an ENI has.
 func (e ENI) size() int { return len(e.Addresses) + prefixSize*len(e.Prefixes) }
 
 // prefixes says whether to ask a subnet for prefixes: it had none a while ago

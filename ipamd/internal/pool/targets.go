@@ -36,6 +36,9 @@ type spare struct {
 // spareFor is what to hold beyond so many addresses that pods have or are about
 // to ask for.
 func (s Settings) spareFor(assigned int) spare {
+	if s.Families == IPv6 {
+		return spare{reason: "pods get IPv6"}
+	}
 	t, unit := s.Targets, 1
 	if s.Prefixes {
 		unit = prefixSize

@@ -38,6 +38,11 @@ func (c *cloud) prefix() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(2 + c.next/4096), byte(c.next / 16), byte(c.next % 16 * 16)}), 28)
 }
 
+func (c *cloud) prefix6() netip.Prefix {
+	c.next++
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 8: byte(c.next / 256), 9: byte(c.next)}), 80)
+}
+
 func (c *cloud) address() netip.Addr {
 	c.next++
 	return netip.AddrFrom4([4]byte{10, 1, byte(c.next / 250), byte(c.next%250 + 1)})
@@ -56,6 +61,9 @@ func (c *cloud) apply(a Action) (Result, *Failure) {
 		}
 		for range a.Prefixes {
 			e.Prefixes = append(e.Prefixes, c.prefix())
+		}
+		for range a.Prefixes6 {
+			e.Prefixes6 = append(e.Prefixes6, c.prefix6())
 		}
 		c.enis[e.ID] = &e
 		copied := e
@@ -89,7 +97,12 @@ func (c *cloud) apply(a Action) (Result, *Failure) {
 			prefixes = append(prefixes, c.prefix())
 		}
 		e.Prefixes = append(e.Prefixes, prefixes...)
-		return Result{Assigned: out, AssignedPrefixes: prefixes}, nil
+		var prefixes6 []netip.Prefix
+		for range a.Prefixes6 {
+			prefixes6 = append(prefixes6, c.prefix6())
+		}
+		e.Prefixes6 = append(e.Prefixes6, prefixes6...)
+		return Result{Assigned: out, AssignedPrefixes: prefixes, AssignedPrefixes6: prefixes6}, nil
 	case UnassignAddresses:
 		return c.unassign(a)
 	case DetachENI:
@@ -137,7 +150,7 @@ func (c *cloud) describe() []ENI {
 	var out []ENI
 	for _, e := range c.enis {
 		copied := *e
-		copied.Addresses, copied.Prefixes = slices.Clone(e.Addresses), slices.Clone(e.Prefixes)
+		copied.Addresses, copied.Prefixes, copied.Prefixes6 = slices.Clone(e.Addresses), slices.Clone(e.Prefixes), slices.Clone(e.Prefixes6)
 		out = append(out, copied)
 	}
 	return out
@@ -158,6 +171,9 @@ func (c *cloud) check(s Settings) {
 		if n := len(e.Addresses) + len(e.Prefixes) + 1; n > s.Limits.AddressesPerENI {
 			c.t.Fatalf("%s has %d addresses and prefixes, over the limit", e.ID, n)
 		}
+		if s.Families == IPv4 && len(e.Prefixes6) > 0 || c.lag == 0 && len(e.Prefixes6) > 1 {
+			c.t.Fatalf("%s has IPv6 prefixes %v with %s", e.ID, e.Prefixes6, s.Families)
+		}
 	}
 	if n := c.attached(); n > s.Limits.ENIs {
 		c.t.Fatalf("%d ENIs attached, over the limit", n)
@@ -171,6 +187,7 @@ func TestRandomWalk(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		settings := settings
 		settings.Prefixes, settings.ReleaseAfter = seed%2 == 1, time.Duration(seed/2%2)*20*time.Second
+		settings.Families = Families(seed / 8 % 3)
 		settings.Targets = [...]Targets{{}, {WarmAddresses: 2}, {WarmENIs: Target{1, true}, WarmPrefixes: Target{1, true}}}[seed%3]
 		c := &cloud{t: t, enis: map[ENIID]*ENI{}, max: settings.Limits, lag: time.Duration(seed/4%2) * 20 * time.Second}
 		primary := eni(0, 0)
@@ -209,13 +226,20 @@ func TestRandomWalk(t *testing.T) {
 				}
 				p.SetReady(readyENIs, now)
 				if a, fresh, ok := p.Assign(request(name), now); ok && fresh {
-					if since := now.Sub(released[a.Address]); since < settings.CoolDown && !released[a.Address].IsZero() {
-						t.Fatalf("seed %d step %d: %s handed out %s after its release", seed, step, a.Address, since)
+					for _, address := range a.Addresses() {
+						if since := now.Sub(released[address]); since < settings.CoolDown && !released[address].IsZero() {
+							t.Fatalf("seed %d step %d: %s handed out %s after its release", seed, step, address, since)
+						}
+					}
+					if a.Address.Is4() == (settings.Families == IPv6) || a.Second.IsValid() != (settings.Families == DualStack) {
+						t.Fatalf("seed %d step %d: %s got %s", seed, step, settings.Families, a.Text())
 					}
 				}
 			case 4:
 				if a, held := p.Release(request(name).Key, "", nil, now); held {
-					released[a.Address] = now
+					for _, address := range a.Addresses() {
+						released[address] = now
+					}
 				}
 			case 5:
 				p.Expire(now)
@@ -230,16 +254,18 @@ func invariants(t *testing.T, p *Pool, c *cloud) {
 	t.Helper()
 	seen := map[netip.Addr]Key{}
 	for _, a := range p.Assignments() {
-		if other, twice := seen[a.Address]; twice {
-			t.Fatalf("%s is held by %v and %v", a.Address, other, a.Key)
-		}
-		seen[a.Address] = a.Key
-		e := c.enis[a.ENI]
-		if e == nil || !e.has(a.Address) {
-			t.Fatalf("%s was assigned, but is not an address of %s", a.Address, a.ENI)
-		}
-		if e.Address == a.Address {
-			t.Fatalf("%s is the ENI's own address", a.Address)
+		for _, address := range a.Addresses() {
+			if other, twice := seen[address]; twice {
+				t.Fatalf("%s is held by %v and %v", address, other, a.Key)
+			}
+			seen[address] = a.Key
+			e := c.enis[a.ENI]
+			if e == nil || !e.has(address) {
+				t.Fatalf("%s was assigned, but is not an address of %s", address, a.ENI)
+			}
+			if e.Address == address {
+				t.Fatalf("%s is the ENI's own address", address)
+			}
 		}
 	}
 }
