@@ -108,6 +108,15 @@ func TestCausesOfHostPorts(t *testing.T) {
 	s.told(node, "HostPortTaken", []string{"8080", "default/web"}, web)
 }
 
+// TestCausesOfRequests refuses a host port where services, and with them host
+// ports, are another's.
+func TestCausesOfRequests(t *testing.T) {
+	t.Parallel()
+	s := raise(t, small)
+	node := s.start("n1", "PROXY_MODE=off")
+	s.told(node, "InvalidRequest", []string{"port"}, harness.HostPort{HostPort: 8080, ContainerPort: 80, Protocol: "tcp"})
+}
+
 // TestMaxPods tells the Node that kubelet takes more pods than there can be
 // addresses.
 func TestMaxPods(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -132,9 +131,7 @@ subnets: [{name: a, cidr: 10.0.0.0/24}, {name: pods, cidr: 100.64.0.0/24, zone: 
 nodes: [{name: n1, subnet: a, type: t3.small}]
 `)
 	node := s.start("n1", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG=true", "ENI_CONFIG_LABEL_DEF=topology.kubernetes.io/zone", "CAUSEWAY_ASSIGN_WAIT=2s")
-	if refusal := s.refused(node, "early"); refusal.Details != "NoENIConfig" || !strings.Contains(refusal.Msg, "ENIConfig") {
-		t.Errorf("ADD: %q %q, want NoENIConfig", refusal.Msg, refusal.Details)
-	}
+	s.told(node, "NoENIConfig", []string{"ENIConfig"})
 	status, err := s.lab.Control.Status(s.ctx)
 	s.must(err)
 	_, err = s.lab.Control.Apply(s.ctx, control.Object{

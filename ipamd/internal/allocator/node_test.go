@@ -41,7 +41,13 @@ func boot(t *testing.T, s Settings, ec2 *fakeEC2, dir string) *node {
 	}
 	log := slog.New(slog.DiscardHandler)
 	var round *loop.Loop
-	a, err := New(s, ec2, store, time.Now(), log, func() { round.Trigger() }, func() {})
+	changed := make(chan struct{}, 1)
+	a, err := New(s, ec2, store, time.Now(), log, func() { round.Trigger() }, func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,22 +56,27 @@ func boot(t *testing.T, s Settings, ec2 *fakeEC2, dir string) *node {
 	ctx, cancel := context.WithCancel(t.Context())
 	var tasks sync.WaitGroup
 	tasks.Go(func() { _ = round.Run(ctx) })
-	tasks.Go(func() { configureDevices(ctx, a, ec2) })
+	tasks.Go(func() { configureDevices(ctx, a, ec2, changed) })
 	n := &node{Allocator: a, t: t, ec2: ec2, stop: sync.OnceFunc(func() { cancel(); tasks.Wait() })}
 	t.Cleanup(n.stop)
 	return n
 }
 
-func configureDevices(ctx context.Context, a *Allocator, ec2 *fakeEC2) {
+func configureDevices(ctx context.Context, a *Allocator, ec2 *fakeEC2, changed <-chan struct{}) {
 	for ctx.Err() == nil {
 		there, ready := ec2.devices(), map[pool.ENIID]bool{}
+		var look <-chan time.Time
 		for _, e := range a.ENIs() {
-			ready[e.ID] = there[e.ID] && (e.Status == pool.Attached || e.Status == pool.Attaching)
+			attached := e.Status == pool.Attached || e.Status == pool.Attaching
+			if ready[e.ID] = there[e.ID] && attached; attached && !there[e.ID] {
+				look = time.After(50 * time.Millisecond)
+			}
 		}
 		a.SetReady(ready)
 		select {
 		case <-ctx.Done():
-		case <-time.After(50 * time.Millisecond):
+		case <-changed:
+		case <-look:
 		}
 	}
 }
