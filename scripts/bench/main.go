@@ -41,7 +41,7 @@ func row(name, unit string, ours, peer, target float64) Row {
 func main() {
 	bin := flag.String("bin", "bin", "directory of the built programs")
 	out := flag.String("out", "bin/bench.json", "file for the rows")
-	only := flag.String("only", "", "cni or services: measure only that")
+	only := flag.String("only", "", "cni or services: measure only that; cni is also the start")
 	sizes := flag.String("services", "1000,5000,10000", "numbers of services, growing")
 	onNode := flag.Bool("on-node", false, "measure here; used by bench itself inside the simulated node")
 	flag.Parse()
@@ -84,6 +84,10 @@ func bench(ctx context.Context, bin, out, only, sizes string) error {
 	if only != "services" {
 		measured, err := measurePlugin(ctx, bin)
 		if err != nil {
+			return err
+		}
+		rows = append(rows, measured...)
+		if measured, err = measureStart(ctx, bin); err != nil {
 			return err
 		}
 		rows = append(rows, measured...)
