@@ -25,6 +25,9 @@ it is internet-facing. A network load balancer (nlb) translates TCP and UDP
 flows; an application load balancer (alb) is an HTTP proxy. Targets are nodes
 (at the primary address of their first interface) or addresses, such as pods.
 
+For a real cluster scripts/vpcsim/controller makes them, of Services and Ingresses
+with the annotations of the AWS Load Balancer Controller.
+
 Targets get flows once they are healthy. With AWS's defaults that takes five
 checks of 30 s; give --check something shorter for experiments.
 

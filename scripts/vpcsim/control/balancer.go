@@ -22,6 +22,12 @@ type Duration = span.Duration
 // Listener is a port that a load balancer listens on.
 type Listener = topology.Listener
 
+// ListenerRule sends requests of a host and a path to a target group.
+type ListenerRule = topology.Rule
+
+// HealthCheck is how targets are checked.
+type HealthCheck = topology.HealthCheck
+
 // TargetGroup is a set of targets and how they are checked.
 type TargetGroup = topology.TargetGroup
 
@@ -63,6 +69,14 @@ type TargetChange struct {
 func (c *Client) CreateBalancer(ctx context.Context, b LoadBalancer) (BalancerStatus, error) {
 	var out BalancerStatus
 	err := c.call(ctx, http.MethodPost, "/v1/balancers", b, &out)
+	return out, err
+}
+
+// ModifyBalancer gives a load balancer other listeners, groups and settings;
+// its addresses, and the targets of groups that stay, stay.
+func (c *Client) ModifyBalancer(ctx context.Context, b LoadBalancer) (BalancerStatus, error) {
+	var out BalancerStatus
+	err := c.call(ctx, http.MethodPut, "/v1/balancers", b, &out)
 	return out, err
 }
 

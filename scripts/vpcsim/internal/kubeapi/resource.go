@@ -21,6 +21,7 @@ var resources = []resource{
 	{"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true},
 	{"events.k8s.io", "v1", "events", "Event", true},
 	{"networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false},
+	{"networking.k8s.io", "v1", "ingresses", "Ingress", true},
 	{"crd.k8s.amazonaws.com", "v1alpha1", "eniconfigs", "ENIConfig", false}, // defined by CNIs for EKS
 }
 
@@ -81,8 +82,10 @@ func (s *Server) describe(w http.ResponseWriter, r *http.Request) bool {
 
 func groups() []any {
 	var out []any
+	listed := map[string]bool{"": true} // the core group is elsewhere
 	for _, r := range resources {
-		if r.Group != "" {
+		if !listed[r.Group] {
+			listed[r.Group] = true
 			gv := map[string]string{"groupVersion": r.groupVersion(), "version": r.Version}
 			out = append(out, map[string]any{"name": r.Group, "versions": []any{gv}, "preferredVersion": gv})
 		}

@@ -93,10 +93,9 @@ func (b *Balancers) Create(spec topology.LoadBalancer) (control.BalancerStatus, 
 	}
 	lb := &balancer{spec: spec, proxies: map[netip.AddrPort]*proxy{}}
 	for _, g := range spec.TargetGroups {
-		used := slices.ContainsFunc(spec.Listeners, func(l topology.Listener) bool { return l.TargetGroup == g.Name })
 		members := g.Targets
 		g.Targets = nil
-		one := &group{TargetGroup: g, balancer: lb, used: used}
+		one := &group{TargetGroup: g, balancer: lb, used: spec.Uses(g.Name)}
 		for _, t := range members {
 			b.add(one, t)
 		}

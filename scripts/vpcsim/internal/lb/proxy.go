@@ -9,13 +9,13 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/fabric"
-	"github.com/causeway-cni/causeway/scripts/vpcsim/internal/topology"
 )
 
 // idleALB is after what silence an application load balancer ends a connection.
@@ -46,7 +46,7 @@ func (b *Balancers) openProxies(ctx context.Context, lb *balancer) error {
 			if err != nil {
 				return fmt.Errorf("opening listener %s of load balancer %s: %w", at, lb.spec.Name, err)
 			}
-			p := b.newProxy(lb, z, l)
+			p := b.newProxy(lb, z, at)
 			lb.proxies[at] = p
 			go func() { _ = p.server.Serve(socket) }() // ends with close
 		}
@@ -54,7 +54,7 @@ func (b *Balancers) openProxies(ctx context.Context, lb *balancer) error {
 	return nil
 }
 
-func (b *Balancers) newProxy(lb *balancer, z control.BalancerZone, l topology.Listener) *proxy {
+func (b *Balancers) newProxy(lb *balancer, z control.BalancerZone, at netip.AddrPort) *proxy {
 	p := &proxy{}
 	quiet := slog.NewLogLogger(b.log.Handler(), slog.LevelDebug)
 	forward := &httputil.ReverseProxy{
@@ -62,7 +62,7 @@ func (b *Balancers) newProxy(lb *balancer, z control.BalancerZone, l topology.Li
 			r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"] // the client's own, which SetXForwarded adds to
 			r.SetXForwarded()
 			r.Out.Header.Del("X-Forwarded-Host") // not of an ALB
-			r.Out.Header.Set("X-Forwarded-Port", strconv.Itoa(int(l.Port)))
+			r.Out.Header.Set("X-Forwarded-Port", strconv.Itoa(int(at.Port())))
 		},
 		Transport: &http.Transport{
 			IdleConnTimeout: idleALB,
@@ -86,8 +86,12 @@ func (b *Balancers) newProxy(lb *balancer, z control.BalancerZone, l topology.Li
 		ErrorLog: quiet,
 	}
 	p.server = http.Server{ErrorLog: quiet, IdleTimeout: idleALB, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		endpoints := b.endpoints(lb, z, l)
-		if len(endpoints) == 0 {
+		endpoints, found := b.endpoints(lb, z, at, r)
+		switch {
+		case !found:
+			w.WriteHeader(http.StatusNotFound)
+			return
+		case len(endpoints) == 0:
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
@@ -105,9 +109,20 @@ func (p *proxy) close() error {
 	return nil
 }
 
-// endpoints are where requests to a listener in a zone may go now.
-func (b *Balancers) endpoints(lb *balancer, z control.BalancerZone, l topology.Listener) []netip.AddrPort {
+// endpoints are where a request in a zone may go now; found is false if no rule
+// says where.
+func (b *Balancers) endpoints(lb *balancer, z control.BalancerZone, at netip.AddrPort, r *http.Request) (_ []netip.AddrPort, found bool) {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return pick(lb.group(l).targets, z.Zone, *lb.spec.CrossZone)
+	l, _ := lb.listener(at) // none any more, as it is being closed
+	name := l.Group(host, r.URL.Path)
+	i := slices.IndexFunc(lb.groups, func(g *group) bool { return g.Name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return pick(lb.groups[i].targets, z.Zone, *lb.spec.CrossZone), true
 }

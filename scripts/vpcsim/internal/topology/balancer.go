@@ -46,8 +46,9 @@ type Listener struct {
 	Protocol string `json:"protocol,omitempty"` // TCP (default of an NLB), UDP or HTTP (default of an ALB)
 	Port     uint16 `json:"port"`
 	// TargetGroup is the name of the group that it sends to; empty is the
-	// first one.
+	// first one, or with rules none: who asks for something else gets a 404.
 	TargetGroup string `json:"targetGroup,omitempty"`
+	Rules       []Rule `json:"rules,omitempty"` // of an ALB
 }
 
 // TargetGroup is a set of targets, how they are checked and how they are sent
@@ -104,7 +105,7 @@ func (b LoadBalancer) Complete(subnets []string) LoadBalancer {
 	for i := range b.Listeners {
 		l := &b.Listeners[i]
 		l.Protocol = or(l.Protocol, protocol)
-		if l.TargetGroup == "" && len(b.TargetGroups) > 0 {
+		if l.TargetGroup == "" && len(l.Rules) == 0 && len(b.TargetGroups) > 0 {
 			l.TargetGroup = b.TargetGroups[0].Name
 		}
 	}
@@ -121,6 +122,9 @@ func (g *TargetGroup) complete(b LoadBalancer) {
 		if l.TargetGroup == g.Name {
 			g.Protocol = or(g.Protocol, l.Protocol)
 		}
+	}
+	if b.Type == ALB {
+		g.Protocol = or(g.Protocol, "HTTP")
 	}
 	g.Protocol = or(g.Protocol, "TCP")
 	if g.PreserveClientIP == nil {

@@ -82,10 +82,15 @@ func (b LoadBalancer) checkListeners(field string) error {
 			return fmt.Errorf("%s.listeners: port 0: it lies between 1 and 65535", field)
 		case taken[key]:
 			return fmt.Errorf("%s.listeners: %s is there twice: listeners are unique", field, key)
+		case i < 0 && l.TargetGroup == "" && len(l.Rules) > 0:
+			// All that the rules do not name is answered with a 404.
 		case i < 0:
 			return fmt.Errorf("%s.listeners: %s sends to target group %q, which is not in targetGroups: name one of them", field, key, l.TargetGroup)
 		case b.TargetGroups[i].Protocol != l.Protocol:
 			return fmt.Errorf("%s.listeners: %s sends to target group %q of protocol %s: both have one protocol", field, key, l.TargetGroup, b.TargetGroups[i].Protocol)
+		}
+		if err := b.checkRules(field, l); err != nil {
+			return err
 		}
 		taken[key] = true
 	}
