@@ -45,11 +45,11 @@ func TestEC2Faults(t *testing.T) {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
 			s := raise(t, roomy)
-			node := s.start("n1")
+			node := s.start("n1", "CAUSEWAY_RELEASE_AFTER=1s", "IP_COOLDOWN_PERIOD=1")
 			s.faults(fault.rules)
 			pods := s.addCrowd(node)
 			s.reach(pods...)
-			s.within(10*time.Second, func() error { return s.settled(node, len(pods)) })
+			s.within(20*time.Second, func() error { return s.settled(node, len(pods)) })
 			states, err := s.lab.Control.Faults(s.ctx)
 			s.must(err)
 			met := 0
@@ -92,7 +92,7 @@ func addOrUndo(s *story, pod *harness.Pod) error {
 }
 
 // settled says whether EC2 holds what this many pods need, and no ENI more; nor
-// an address more or less.
+// more addresses than are not worth giving back.
 func (s *story) settled(node *harness.Node, pods int) error {
 	status, err := s.lab.Control.Status(s.ctx)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *story) settled(node *harness.Node, pods int) error {
 		return fmt.Errorf("%d ENIs for %d pods, want 2 (%s)", len(self.Interfaces), pods, strings.Join(each, ", "))
 	}
 	spare := headroom + pods/10
-	if need := pods + spare; have != need {
+	if need := pods + spare; have < need || have > need+2 {
 		return fmt.Errorf("EC2 gave %d addresses for %d pods and %d to spare (%s)", have, pods, spare, strings.Join(each, ", "))
 	}
 	return nil

@@ -90,7 +90,7 @@ func TestImage(t *testing.T) {
 		if out := s.shell(node, "ls /etc/cni/net.d"); out != "" {
 			t.Errorf("without %s a CNI configuration is offered: %s", missing, out)
 		}
-		s.must(daemon.Stop())
+		_ = daemon.Stop() // it may have ended by itself, and then not well
 	}
 
 	for i, variant := range []string{"legacy", "nft"} {

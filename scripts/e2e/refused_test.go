@@ -71,7 +71,7 @@ func TestSubnetFull(t *testing.T) {
 	}
 	_, err = s.lab.Control.Give(s.ctx, "a", -1)
 	s.must(err)
-	s.reach(s.add(node, "pod4"))
+	s.reach(s.insist(node, "pod4")) // EC2 may have been asked just before
 }
 
 // refused adds a pod that must be told to come again later.
