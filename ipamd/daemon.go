@@ -43,6 +43,7 @@ type daemon struct {
 	server  *server.Server
 	rules   *proxy.Proxy
 	off     *switches
+	compare atomic.Pointer[comparer]
 	service *serviceProxy // nil if services are another's
 	cloud   atomic.Pointer[ec2.Cloud]
 	book    atomic.Pointer[allocator.Allocator]
@@ -146,7 +147,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 		named = d.service.services.Names
 	}
 	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Named: named,
-		Pool: poolSettings(d.config.Pool, d.config.EC2.ClusterName, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
+		Pool: poolSettings(d.config.Pool, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
 	if err != nil {
 		return err
 	}
@@ -154,11 +155,16 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	path := datapath.New(datapath.Settings{
 		MTU: d.config.Network.MTU, VethPrefix: d.config.Network.VethPrefix,
 		Mark: d.config.Network.NodePortSupport || !d.config.SNAT.External, MarkValue: d.config.Network.ConnectionMark,
-		ExternalServices: d.config.Network.ExternalServices,
+		ExternalServices: d.config.Network.ExternalServices, Gone: func() { d.metrics.Release("sandbox gone") },
 	}, book, handle, time.Now, d.log, func(c linux.Change) { d.metrics.DatapathChange(linux.Kind(c.Item), c.Op.String()) })
 	if err := takeOver(d.config, store, path, d.log); err != nil {
 		return err
 	}
+	comparer, err := newComparer(book, d.config.Network.VethPrefix, d.log, d.metrics.Difference)
+	if err != nil {
+		return err
+	}
+	d.compare.Store(comparer)
 	vpc := newVPC(cloud, config.StateDir, d.log, rounds.wakeNAT)
 	nat, err := newNAT(d.config, identity, d.rules, vpc, d.log, d.metrics.NATChanges)
 	if err != nil {
@@ -172,6 +178,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	d.server.Open(book)
 	rounds.make(book, path, vpc, nat)
 	rounds.followPods(d.cluster, book)
+	rounds.add(loop.Settings{Name: "comparison", Resync: compareEvery, Pause: compareEvery, LongestPause: compareEvery}, comparer.Step)
 	rounds.start(ctx, tasks)
 	if sweep := d.sweepLoop(cloud, identity.InstanceID, api); sweep != nil {
 		tasks.Go(func() error { return sweep.Run(ctx) })
@@ -210,7 +217,7 @@ func (d *daemon) kube() *kube.Client {
 
 // poolSettings are what the pool plans by. A type that takes no prefixes gets
 // single addresses, as with aws-node.
-func poolSettings(c config.Pool, clusterName string, limits pool.Limits, identity ec2.Identity, log *slog.Logger) pool.Settings {
+func poolSettings(c config.Pool, limits pool.Limits, identity ec2.Identity, log *slog.Logger) pool.Settings {
 	target := func(n int) pool.Target { return pool.Target{Number: n, Set: n != config.Unset} }
 	if c.Prefixes && !limits.Prefixes {
 		log.Warn("ENABLE_PREFIX_DELEGATION has no effect: the instance type takes no prefixes", "type", identity.InstanceType)
@@ -222,7 +229,6 @@ func poolSettings(c config.Pool, clusterName string, limits pool.Limits, identit
 			WarmPrefixes: target(c.WarmPrefixes), WarmENIs: target(c.WarmENIs),
 		},
 		ReleaseAfter: c.ReleaseAfter, ManageUntagged: c.ManageUntagged, InstanceID: identity.InstanceID,
-		Discovery: c.Discovery, ClusterName: clusterName,
 	}
 }
 
@@ -260,8 +266,12 @@ func (d *daemon) ready() error {
 func (d *daemon) state() any {
 	state := struct {
 		*allocator.Snapshot
-		Switches map[string]bool
-	}{Switches: d.off.current().ByName()}
+		Switches    map[string]bool
+		Differences []string
+	}{Switches: d.off.current().ByName(), Differences: []string{}}
+	for _, each := range d.compare.Load().differences() {
+		state.Differences = append(state.Differences, each.String())
+	}
 	if book := d.book.Load(); book != nil {
 		now := book.Snapshot()
 		state.Snapshot = &now
@@ -270,14 +280,14 @@ func (d *daemon) state() any {
 }
 
 func (d *daemon) snapshot() telemetry.Snapshot {
-	out := telemetry.Snapshot{DroppedEvents: d.causes.dropped(), Switches: d.off.current().ByName()}
+	out := telemetry.Snapshot{DroppedEvents: d.causes.dropped(), Switches: d.off.current().ByName(), Differences: d.compare.Load().byKind()}
 	book := d.book.Load()
 	if book == nil {
 		return out
 	}
 	s := book.Snapshot()
 	out.MaxENIs, out.MaxAddresses, out.Waiting = s.Count.MaxENIs, s.Count.MaxAddresses, s.Waiting
-	out.Total, out.Assigned, out.Cooling = s.Count.Total, s.Count.Assigned, s.Count.Cooling
+	out.Total, out.Assigned, out.Cooling, out.Quarantined = s.Count.Total, s.Count.Assigned, s.Count.Cooling, s.Count.Quarantined
 	for _, e := range s.ENIs {
 		out.ENIs = append(out.ENIs, telemetry.ENI{ID: string(e.ID), Device: e.Device, Total: s.Count.TotalByENI[e.ID],
 			Assigned: s.Count.AssignedByENI[e.ID], Ready: s.Count.ReadyENIs[e.ID]})

@@ -12,6 +12,7 @@ var pure = []string{
 	"./ipamd/linux",
 	"./ipamd/internal/awsnode",
 	"./ipamd/internal/budget",
+	"./ipamd/internal/compare",
 	"./ipamd/internal/demand",
 	"./ipamd/internal/hostnet",
 	"./ipamd/internal/limits",

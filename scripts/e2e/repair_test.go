@@ -91,10 +91,10 @@ func TestSwitches(t *testing.T) {
 	}
 
 	s.must(os.RemoveAll(dir))
-	s.reach(s.add(node, "late"))
-	s.shows(node, 20*time.Second, "awscni_total_ip_addresses 7") // one to spare
+	s.shows(node, 10*time.Second, `causeway_switch_on{switch="stop-calling-ec2"} 0`)
+	s.shows(node, time.Minute, "awscni_total_ip_addresses 6") // one to spare
 	s.must(pods[0].Del(s.ctx))
-	s.shows(node, 20*time.Second, "awscni_total_ip_addresses 6")
+	s.shows(node, time.Minute, "awscni_total_ip_addresses 5")
 }
 
 // leave creates an ENI as the agent of an instance does, and attaches it to
@@ -178,4 +178,61 @@ nodes: [{name: n1, subnet: a, type: t3.small}, {name: n2, subnet: a, type: t3.sm
 	s.must(err)
 	s.unattached(others, onItsWay)
 	s.shows(node, 10*time.Second, "causeway_swept_enis_total 2")
+}
+
+// TestStrangeAddress assigns an address to the node's ENI by hand, and gives the
+// node itself one that is free: no pod gets either, and both are told of.
+func TestStrangeAddress(t *testing.T) {
+	t.Parallel()
+	s := raise(t, roomy)
+	env := []string{"MAX_ENI=1", "CAUSEWAY_RELEASE_AFTER=1s", "WARM_IP_TARGET=3"}
+	node := s.start("n1", env...)
+	s.holds(node, 1, 0, 3)
+	self, err := node.Status(s.ctx)
+	s.must(err)
+	used := self.Interfaces[0].Addresses[1]
+	s.shell(node, fmt.Sprintf("ip addr add %s/32 dev lo", used))
+	strange := s.assignByHand(node, 1)[0]
+	s.restart(node, env...)
+	s.shows(node, 40*time.Second, "causeway_quarantined_ip_addresses 1",
+		`causeway_differences{kind="address-unknown"} 1`, `causeway_differences{kind="address-in-use"} 1`,
+		`causeway_differences_total{kind="address-unknown"} 1`)
+	pods := s.crowd(node, "pod", 7) // of the 9 addresses that the ENI can have
+	for _, p := range pods {
+		if p.IP == strange || p.IP == used {
+			t.Errorf("%s has %s, which is not free", p.Name, p.IP)
+		}
+	}
+	s.reach(pods...)
+
+	s.shell(node, fmt.Sprintf("ip addr del %s/32 dev lo", used))
+	s.shows(node, 40*time.Second, `causeway_differences{kind="address-in-use"} 0`)
+	if last := s.add(node, "last"); last.IP != used {
+		t.Errorf("the last pod has %s, want %s", last.IP, used)
+	}
+	s.holds(node, 1, 0, 9)
+}
+
+// TestGoneSandbox ends a pod's network namespace, and no DEL comes: its address
+// is taken back. A DEL that comes after all finds nothing to do.
+func TestGoneSandbox(t *testing.T) {
+	t.Parallel()
+	s := raise(t, small)
+	node := s.start("n1")
+	pods := s.crowd(node, "pod", 2)
+	gone := pods[0]
+	gone.StopServing()
+	s.must(gone.Remove(s.ctx))
+	s.within(40*time.Second, func() error {
+		if e := s.book(node)[gone.IP.String()]; e.State != "cooling" {
+			return fmt.Errorf("%s is %q, want cooling", gone.IP, e.State)
+		}
+		return nil
+	})
+	s.shows(node, 10*time.Second, "awscni_assigned_ip_addresses 1", `awscni_del_ip_req_count{reason="sandbox gone"} 1`)
+	if left := s.traces(node, gone.IP.String()); len(left) > 0 {
+		t.Errorf("left of the pod:\n%s", strings.Join(left, "\n"))
+	}
+	s.must(gone.Del(s.ctx))
+	s.reach(pods[1])
 }

@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -117,6 +118,13 @@ func (a *Allocator) SetPlace(place *pool.Place) {
 	defer a.mu.Unlock()
 	a.pool.SetPlace(place)
 	a.wake()
+}
+
+// SetInUse says which addresses are in use, though nobody was assigned them.
+func (a *Allocator) SetInUse(addresses []netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pool.SetInUse(addresses)
 }
 
 // KeepAll says that nothing is to be given back to EC2, or that it may again.

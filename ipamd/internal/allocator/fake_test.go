@@ -32,6 +32,7 @@ type fakeEC2 struct {
 	left    int                   // free addresses of the subnet
 	fault   func(call, int) fault // of the nth call with this name; nil for none
 	hidden  map[pool.ENIID]bool   // not shown by describes
+	strange map[netip.Addr]bool   // assigned by hand
 	enis    map[pool.ENIID]*pool.ENI
 	there   map[pool.ENIID]time.Time // when the device is on the node
 	tokens  map[string]pool.ENIID
@@ -46,7 +47,6 @@ type call string
 
 const (
 	describe call = "describe"
-	subnets  call = "subnets"
 	create   call = "create"
 	attach   call = "attach"
 	protect  call = "protect"
@@ -82,7 +82,7 @@ type moment struct {
 func newEC2(limits pool.Limits, addresses int) *fakeEC2 {
 	f := &fakeEC2{
 		limits: limits, left: 1000, enis: map[pool.ENIID]*pool.ENI{}, there: map[pool.ENIID]time.Time{}, tokens: map[string]pool.ENIID{},
-		hidden: map[pool.ENIID]bool{}, never: map[int]bool{}, counted: map[call]int{},
+		hidden: map[pool.ENIID]bool{}, strange: map[netip.Addr]bool{}, never: map[int]bool{}, counted: map[call]int{},
 	}
 	primary := f.newENI(addresses)
 	primary.Primary, primary.Status, primary.AttachmentID, primary.DeleteOnTermination = true, pool.Attached, "eni-attach-0", true
@@ -131,17 +131,6 @@ func (f *fakeEC2) remember() {
 		now = append(now, e)
 	}
 	f.past = append(f.past, moment{time.Now(), now})
-}
-
-// Subnets is the one subnet that there is.
-func (f *fakeEC2) Subnets(ctx context.Context) ([]pool.Subnet, error) {
-	if f.begin(subnets) == throttle {
-		return nil, failure(pool.Throttled, "RequestLimitExceeded")
-	}
-	f.wait(ctx, subnets)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return []pool.Subnet{{ID: subnet, Free: f.left}}, nil
 }
 
 // Describe shows the past.
@@ -261,7 +250,7 @@ func (f *fakeEC2) mutating() int { return f.mutatingBefore(time.Now().Add(1)) }
 func (f *fakeEC2) mutatingBefore(end time.Time) int {
 	n := 0
 	for _, c := range f.history() {
-		if c.call != describe && c.call != subnets && c.at.Before(end) {
+		if c.call != describe && c.at.Before(end) {
 			n++
 		}
 	}
@@ -316,6 +305,31 @@ func (f *fakeEC2) count(c call) int {
 // hide keeps an ENI out of describes, or no longer.
 func (f *fakeEC2) hide(id pool.ENIID, hidden bool) {
 	f.set(func(f *fakeEC2) { f.hidden[id] = hidden })
+}
+
+// byHand assigns an address to an ENI as someone else does, and takeByHand takes
+// it away again.
+func (f *fakeEC2) byHand(id pool.ENIID) (a netip.Addr) {
+	f.set(func(f *fakeEC2) {
+		a = f.address()
+		f.strange[a] = true
+		f.enis[id].Addresses = append(f.enis[id].Addresses, a)
+		f.remember()
+	})
+	return a
+}
+
+func (f *fakeEC2) takeByHand(id pool.ENIID, a netip.Addr) {
+	f.set(func(f *fakeEC2) {
+		f.enis[id].Addresses = slices.DeleteFunc(f.enis[id].Addresses, func(x netip.Addr) bool { return x == a })
+		f.remember()
+	})
+}
+
+func (f *fakeEC2) isStrange(a netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.strange[a]
 }
 
 // set changes how EC2 is.

@@ -174,6 +174,13 @@ func (n *node) check() {
 			}
 		}
 	}
+	for _, e := range n.ENIs() {
+		for _, part := range e.Quarantined {
+			if !n.ec2.isStrange(part.Addr()) {
+				n.t.Errorf("%s of %s is in quarantine, but we asked for it", part, e.ID)
+			}
+		}
+	}
 }
 
 // allProtected: no ENI outlives the instance.

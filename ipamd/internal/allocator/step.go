@@ -52,10 +52,6 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 				flying++
 				go func() { landed <- a.call(ctx, action) }()
 			}
-			if a.askSubnets() {
-				flying++
-				go func() { landed <- a.describeSubnets(ctx) }()
-			}
 		}
 		if flying == 0 && !looking {
 			break
@@ -142,11 +138,6 @@ func (a *Allocator) oldest() time.Duration {
 func (a *Allocator) describe(ctx context.Context) error {
 	now := time.Now()
 	leftovers := a.doubt || now.Sub(a.described) >= a.oldest() || a.detaching()
-	if a.askSubnets() { // at the start: it brings the blocks of the ENIs' subnets as well
-		if failure := a.describeSubnets(ctx); failure != nil {
-			a.log.Warn("the subnets of the zone are not known", "error", failure)
-		}
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	enis, err := a.cloud.Describe(ctx, leftovers)
@@ -177,8 +168,7 @@ func (a *Allocator) plan() []pool.Action {
 	defer a.mu.Unlock()
 	now := time.Now()
 	a.restOn(now)
-	actions := a.pool.Plan(len(a.waiters), now)
-	return slices.DeleteFunc(actions, func(action pool.Action) bool {
+	actions := slices.DeleteFunc(a.pool.Plan(len(a.waiters), now), func(action pool.Action) bool {
 		if err := a.giveBack(action, now); err != nil {
 			a.log.Error("EC2: not called, for the book could not be written", "action", action.String(), "error", err)
 			return true
@@ -186,6 +176,10 @@ func (a *Allocator) plan() []pool.Action {
 		a.pool.Start(action)
 		return false
 	})
+	if len(actions) > 0 {
+		a.keep() // should we crash, what was asked for is no stranger's
+	}
+	return actions
 }
 
 // givenBackRest is for how long an address that was to be given back is not

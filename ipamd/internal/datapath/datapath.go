@@ -35,6 +35,8 @@ type Book interface {
 	// ReleaseAdopted takes back adopted addresses whose link is not among
 	// those that exist.
 	ReleaseAdopted(exists func(link string) bool) error
+	// Release takes back what an attachment holds.
+	Release(ctx context.Context, key pool.Key, link string, addresses []netip.Addr, reason string) (pool.Assignment, bool, error)
 	// Adopt holds an address that was found in use with no record, and a second
 	// one if the pod has two.
 	Adopt(address, second netip.Addr, link string, device int) error
@@ -50,6 +52,7 @@ type Settings struct {
 	MarkValue        uint32
 	VethPrefix       string
 	ExternalServices []netip.Prefix // destinations that the main table routes for all pods
+	Gone             func()         // told of each pod that was found to be gone; nil: nobody is
 }
 
 // Datapath joins the plan and the kernel.
@@ -61,6 +64,8 @@ type Datapath struct {
 	log      *slog.Logger
 	applied  func(linux.Change) // for the metrics
 	dead     map[string]time.Time
+	// sandboxes are those of the assignments at the last look.
+	sandboxes map[pool.Key]sandbox
 }
 
 // New returns a Datapath for the namespace of handle. applied is told of every
@@ -75,7 +80,7 @@ const looks = 3
 
 // Step brings the kernel to the plan. What cannot be done is reported at the
 // end, and keeps only the ENIs that it is about from carrying pods.
-func (d *Datapath) Step(context.Context) error {
+func (d *Datapath) Step(ctx context.Context) error {
 	var links []linux.Link
 	var node hostnet.Node
 	var left []linux.Change
@@ -92,7 +97,7 @@ func (d *Datapath) Step(context.Context) error {
 		err = fmt.Errorf("repairing the node's network: %w", err)
 	}
 	d.book.SetReady(readyENIs(node, left))
-	return errors.Join(err, d.releaseAdopted(links), d.bury(links))
+	return errors.Join(err, d.releaseAdopted(links), d.releaseGone(ctx, links), d.bury(links))
 }
 
 // converge observes, plans and applies once; left is what it could not apply.

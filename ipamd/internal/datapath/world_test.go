@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -137,6 +138,16 @@ func (b *book) SetReady(ready map[pool.ENIID]bool) { b.ready = ready }
 func (b *book) ReleaseAdopted(exists func(string) bool) error {
 	b.held = slices.DeleteFunc(b.held, func(a pool.Assignment) bool { return a.Adopted && !exists(a.Link) })
 	return nil
+}
+
+func (b *book) Release(_ context.Context, key pool.Key, _ string, _ []netip.Addr, _ string) (pool.Assignment, bool, error) {
+	i := slices.IndexFunc(b.held, func(a pool.Assignment) bool { return a.Key == key })
+	if i < 0 {
+		return pool.Assignment{}, false, nil
+	}
+	released := b.held[i]
+	b.held = slices.Delete(b.held, i, i+1)
+	return released, true, nil
 }
 
 func (b *book) Adopt(address, second netip.Addr, link string, device int) error {

@@ -199,7 +199,7 @@ func (p *Pool) Adopt(address, second netip.Addr, link string, device int, now ti
 		Link: link, Address: address, Second: second, Device: device, Since: now, Adopted: true,
 	}
 	for _, e := range p.enis {
-		if e.has(address) {
+		if e.Has(address) {
 			a.ENI, a.Device = e.ID, e.Device
 		}
 	}

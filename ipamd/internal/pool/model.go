@@ -85,18 +85,23 @@ type ENI struct {
 	Tags                map[string]string
 	Description         string
 	Created             time.Time // from the createdAt tag; zero if it has none
+	// What follows is set by Pool.ENIs; EC2 does not say it.
+
 	// Managed: its addresses are ours to hand out; the node's routing of others
-	// is left alone. Set by Pool.ENIs; EC2 does not say it.
+	// is left alone.
 	Managed bool
+	// Missing: EC2 did not show it lately, though pods hold addresses of it.
+	Missing bool
+	// Asked: a call for addresses is on its way, or its outcome is unknown.
+	Asked bool
+	// Quarantined are those of its addresses and prefixes that nobody here asked
+	// for.
+	Quarantined []netip.Prefix
 }
 
 // Gateway is the VPC router's address in the ENI's subnet: the first address
 // after the network's own (VPC user guide, "Subnet CIDR blocks").
 func (e ENI) Gateway() netip.Addr { return e.SubnetCIDR.Masked().Addr().Next() }
-
-// common says whether an ENI is of the type that we create; others are there for
-// a purpose of their own.
-func (e ENI) common() bool { return e.Type == "" || e.Type == "interface" }
 
 // Limits are the interface limits of an instance type, on its default card.
 type Limits struct {

@@ -30,7 +30,7 @@ func (p *Pool) Observe(enis []ENI, complete bool, now time.Time) {
 		case holding[id]:
 			e.missing = true
 		default:
-			delete(p.enis, id)
+			p.depart(e, now)
 		}
 	}
 	p.follow()
@@ -65,7 +65,10 @@ func (p *Pool) forget() {
 func (p *Pool) merge(e ENI, now time.Time) {
 	old, known := p.enis[e.ID]
 	if !known {
-		p.enis[e.ID] = &entry{ENI: e, since: now}
+		old, known = p.welcome(e.ID, now)
+	}
+	if !known {
+		p.enis[e.ID] = p.meet(e, now)
 		return
 	}
 	detached := old.Status == Detaching && e.Status == Available
@@ -79,6 +82,8 @@ func (p *Pool) merge(e ENI, now time.Time) {
 	e.Addresses = recall(e.Addresses, old.learned, old.gone, now)
 	e.Prefixes = recall(e.Prefixes, old.learnedPrefixes, old.gonePrefixes, now)
 	e.Prefixes6 = recall(e.Prefixes6, old.learnedPrefixes6, nil, now)
+	e.Quarantined = p.quarantine(old, e, now)
+	old.settle(e, now)
 	if old.retired && e.Status == Attached && now.Sub(old.changed) >= recent {
 		old.retired = false // it was not detached
 	}
@@ -86,6 +91,16 @@ func (p *Pool) merge(e ENI, now time.Time) {
 		old.last = old.Device
 	}
 	old.ENI, old.missing = e, false
+}
+
+// meet is an ENI that was not known. One that is not attached may just have been
+// created, and not show all addresses yet.
+func (p *Pool) meet(e ENI, now time.Time) *entry {
+	met := &entry{ENI: e, since: now}
+	if e.Asked || e.Status != Attached {
+		met.doubted = now
+	}
+	return met
 }
 
 // recall puts right what a describe shows by what answers said lately.
@@ -112,7 +127,7 @@ func recall[T comparable](shown []T, learned, gone map[T]time.Time, now time.Tim
 func (p *Pool) follow() {
 	for key, a := range p.held {
 		for _, e := range p.enis {
-			if a.ENI == "" && e.has(a.Address) {
+			if a.ENI == "" && e.Has(a.Address) {
 				a.ENI, a.Device = e.ID, e.Device
 			}
 		}
@@ -161,10 +176,9 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 	switch a := action.(type) {
 	case CreateENI:
 		if r.Created != nil && p.enis[r.Created.ID] == nil {
-			p.enis[r.Created.ID] = &entry{ENI: *r.Created, changed: now, since: now}
+			p.enis[r.Created.ID] = &entry{ENI: *r.Created, changed: now, since: now, doubted: now}
 		}
 		p.resolve(a)
-		p.count(a, true)
 		p.unblock(block{create, string(a.Subnet)})
 	case AttachENI:
 		if e := p.enis[a.ENI]; e != nil {
@@ -180,7 +194,6 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 		p.unblock(block{protect, string(a.ENI)})
 	case AssignAddresses:
 		p.learn(a.ENI, r, now)
-		p.count(a, true)
 		p.unblock(blockOfAssign(a))
 	case UnassignAddresses:
 		p.unlearn(a, now)
@@ -224,6 +237,7 @@ func add[T comparable](all, more []T, learned, gone map[T]time.Time, now time.Ti
 // unlearn books what was given back.
 func (p *Pool) unlearn(a UnassignAddresses, now time.Time) {
 	if e := p.enis[a.ENI]; e != nil {
+		e.lack(parts(a.Addresses, a.Prefixes), now)
 		e.Addresses, e.gone = remove(e.Addresses, a.Addresses, e.learned, e.gone, now)
 		e.Prefixes, e.gonePrefixes = remove(e.Prefixes, a.Prefixes, e.learnedPrefixes, e.gonePrefixes, now)
 	}

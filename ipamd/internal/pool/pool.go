@@ -35,10 +35,6 @@ type Settings struct {
 	ReleaseAfter   time.Duration // for how long there must be too much before it is given back, and how old an ENI must be; 0: nothing ever is
 	ManageUntagged bool          // ENIs without our tag are ours to use
 	InstanceID     string
-	// Discovery: ENIs are made also in subnets that are tagged for pods of the
-	// cluster, and in none that is kept from them. See TagRole.
-	Discovery   bool
-	ClusterName string // empty: subnets that are for certain clusters are not ours
 }
 
 // Tags by which ENIs are told apart (amazon-vpc-cni-k8s, docs/eni-and-ip-target.md).
@@ -60,6 +56,7 @@ const recent = 30 * time.Second
 type Pool struct {
 	settings Settings
 	enis     map[ENIID]*entry
+	departed map[ENIID]*entry // that describes do not show any more
 	held     map[Key]Assignment
 	owner    map[netip.Addr]Key
 	last     map[netip.Prefix]netip.Addr // of an IPv6 prefix, the address that was handed out last
@@ -77,9 +74,9 @@ type Pool struct {
 	cordoned   bool                // see SetCordoned
 	scheduled  int                 // pods that come to this node and have no address
 	place      *Place              // where new ENIs are made; nil: as the primary one
+	inUse      map[netip.Addr]bool // free addresses that the node uses itself
 	keepAll    bool                // nothing is given back
 	observed   bool                // EC2 was described at least once
-	zone       zone                // the subnets that there are
 	tokens     int                 // CreateENI actions planned, for idempotency tokens
 }
 
@@ -97,7 +94,9 @@ type entry struct {
 	learnedPrefixes, learnedPrefixes6 map[netip.Prefix]time.Time
 	gone                              map[netip.Addr]time.Time
 	gonePrefixes                      map[netip.Prefix]time.Time
-	retired                           bool // it was, or is being, detached because nobody needs it
+	former                            map[netip.Prefix]time.Time // what it had, and since when describes do not show it
+	doubted                           time.Time                  // when addresses were asked for it with unknown outcome; zero if they were not
+	retired                           bool                       // it was, or is being, detached because nobody needs it
 }
 
 // deviceGrace is how long the addresses of an attached ENI are counted on while
@@ -108,7 +107,7 @@ const deviceGrace = 15 * time.Second
 // New returns an empty book.
 func New(s Settings) *Pool {
 	return &Pool{
-		settings: s, enis: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
+		settings: s, enis: map[ENIID]*entry{}, departed: map[ENIID]*entry{}, held: map[Key]Assignment{}, owner: map[netip.Addr]Key{},
 		last: map[netip.Prefix]netip.Addr{}, cooling: map[netip.Addr]time.Time{}, rested: map[netip.Addr]time.Time{}, limits: map[netip.Addr]time.Time{}, blocks: map[block]failed{},
 		scarce: map[SubnetID]time.Time{}, fragmented: map[SubnetID]time.Time{}, leaving: map[netip.Addr]bool{},
 	}
@@ -117,6 +116,15 @@ func New(s Settings) *Pool {
 // Expect says how many pods were scheduled to this node that have no address:
 // they are planned for before they ask.
 func (p *Pool) Expect(pods int) { p.scheduled = max(0, pods) }
+
+// SetInUse says which addresses are in use, though nobody was assigned them: they
+// are handed out to nobody, and not given back.
+func (p *Pool) SetInUse(addresses []netip.Addr) {
+	p.inUse = map[netip.Addr]bool{}
+	for _, a := range addresses {
+		p.inUse[a] = true
+	}
+}
 
 // KeepAll says that no address and no ENI is to be given back, also none that is
 // attached to nothing.
@@ -138,14 +146,13 @@ func (p *Pool) SetPlace(place *Place) { p.place = place }
 // Observed says whether EC2 was described at least once.
 func (p *Pool) Observed() bool { return p.observed }
 
-// ENIs returns what is known of the instance's ENIs, by device number, with
-// Managed set.
+// ENIs returns what is known of the instance's ENIs, by device number.
 func (p *Pool) ENIs() []ENI {
 	var out []ENI
 	for _, e := range p.sorted() {
-		e := e.ENI
-		e.Managed = p.managed(e)
-		out = append(out, e)
+		eni := e.ENI
+		eni.Managed, eni.Missing, eni.Asked = p.managed(eni), e.missing, !e.doubted.IsZero() || p.asking(e)
+		out = append(out, eni)
 	}
 	return out
 }
@@ -216,6 +223,7 @@ func (p *Pool) SetReady(ready map[ENIID]bool, now time.Time) (changed bool) {
 type Count struct {
 	ENIs, MaxENIs, MaxAddresses    int
 	Total, Assigned, Cooling, Free int // addresses
+	Quarantined                    int // addresses that nobody here asked for, of Total
 	Prefixes                       int // delegated ones, of both families
 	AssignedByENI, TotalByENI      map[ENIID]int
 	ReadyENIs                      map[ENIID]bool
@@ -234,6 +242,7 @@ func (p *Pool) Count(now time.Time) Count {
 		c.Total += p.totalOf(e)
 		c.Prefixes += len(e.Prefixes) + len(e.Prefixes6)
 		c.Free += p.freeOf(e, now)
+		c.Quarantined += e.inQuarantine()
 	}
 	for _, a := range p.held {
 		c.AssignedByENI[a.ENI]++
@@ -251,7 +260,7 @@ func (p *Pool) Count(now time.Time) Count {
 // cools down, too.
 func (p *Pool) has(a netip.Addr) bool {
 	for _, e := range p.enis {
-		if e.has(a) {
+		if e.Has(a) {
 			return true
 		}
 	}
@@ -271,20 +280,14 @@ func (p *Pool) capacity() int {
 	if p.settings.Families == IPv6 {
 		return prefix6Size
 	}
-	slots, sum, held := p.maxENIs(), 0, map[ENIID]int{}
-	for _, a := range p.held {
-		held[a.ENI]++
-	}
+	slots, sum := p.maxENIs(), 0
 	for _, e := range p.enis {
 		if e.Card != 0 || e.Status == Available {
 			continue
 		}
 		slots--
-		switch {
-		case p.forPods(e):
-			sum += p.room(e)*p.unit() + e.size()
-		case p.excluded(e.Subnet):
-			sum += held[e.ID]
+		if p.managed(e.ENI) {
+			sum += p.room(e)*p.unit() + e.size() - e.inQuarantine()
 		}
 	}
 	return sum + max(slots, 0)*p.settings.Limits.slots()*p.unit()
@@ -326,19 +329,14 @@ func (p *Pool) countFree(e *entry, now time.Time) int {
 }
 
 // usable says whether pods may get addresses of an ENI.
-func (p *Pool) usable(e *entry) bool { return p.forPods(e) && !e.missing && !e.retired }
+func (p *Pool) usable(e *entry) bool { return p.managed(e.ENI) && !e.missing && !e.retired }
 
 func (p *Pool) eachFree(e *entry, now time.Time, do func(netip.Addr)) {
 	if !p.usable(e) {
 		return
 	}
-	p.eachIdle(e, now, do)
-}
-
-// eachIdle are the addresses of an ENI that no pod has or had a moment ago.
-func (p *Pool) eachIdle(e *entry, now time.Time, do func(netip.Addr)) {
 	for a := range e.all() {
-		if _, taken := p.owner[a]; !taken && !p.leaving[a] && !p.cooling[a].After(now) {
+		if _, taken := p.owner[a]; !taken && !p.leaving[a] && !p.cooling[a].After(now) && !e.quarantined(a) && !p.inUse[a] {
 			do(a)
 		}
 	}

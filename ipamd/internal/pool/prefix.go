@@ -44,8 +44,8 @@ func (e ENI) all() iter.Seq[netip.Addr] {
 	}
 }
 
-// has says whether an address of pods is an ENI's.
-func (e ENI) has(a netip.Addr) bool {
+// Has says whether an address of pods is an ENI's.
+func (e ENI) Has(a netip.Addr) bool {
 	if a.Is6() {
 		return e.has6(a)
 	}

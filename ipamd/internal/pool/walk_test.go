@@ -260,7 +260,7 @@ func invariants(t *testing.T, p *Pool, c *cloud) {
 			}
 			seen[address] = a.Key
 			e := c.enis[a.ENI]
-			if e == nil || !e.has(address) {
+			if e == nil || !e.Has(address) {
 				t.Fatalf("%s was assigned, but is not an address of %s", address, a.ENI)
 			}
 			if e.Address == address {

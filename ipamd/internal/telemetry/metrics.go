@@ -39,6 +39,7 @@ type Metrics struct {
 	datapathChanges *prometheus.CounterVec
 	natChanges      prometheus.Counter
 	swept           prometheus.Counter
+	differences     *prometheus.CounterVec
 	stepFailures    *prometheus.CounterVec
 }
 
@@ -60,7 +61,7 @@ func New(version string, source Source) *Metrics {
 	m := &Metrics{
 		registry:        prometheus.NewRegistry(),
 		adds:            counter("awscni_add_ip_req_count", "Requests to assign an address."),
-		dels:            counters("awscni_del_ip_req_count", "Requests to release an address.", "reason"),
+		dels:            counters("awscni_del_ip_req_count", "Requests to release an address, and releases without one.", "reason"),
 		noAddress:       counter("awscni_no_available_ip_addresses", "Requests that found no free address."),
 		causes:          counters("causeway_causes_total", "What kept pods from addresses, or the node from what it should have, by code.", "code"),
 		requestDuration: histograms("causeway_request_duration_seconds", "Time to answer a request of the plugin.", requestBuckets(), "verb", "result"),
@@ -74,6 +75,7 @@ func New(version string, source Source) *Metrics {
 		datapathChanges: counters("causeway_datapath_changes_total", "Changes made to links, addresses, routes and rules.", "kind", "op"),
 		natChanges:      counter("causeway_nat_changes_total", "Changes made to the rules of SNAT."),
 		swept:           counter("causeway_swept_enis_total", "ENIs deleted that other nodes left which are gone."),
+		differences:     counters("causeway_differences_total", "Differences between book, EC2 and kernel that stood at two looks.", "kind"),
 		stepFailures:    counters("causeway_step_failures_total", "Steps of the daemon's loops that failed.", "loop"),
 	}
 	m.registry.MustRegister(
@@ -82,7 +84,7 @@ func New(version string, source Source) *Metrics {
 		newPoolCollector(source), buildInfo(version),
 		m.adds, m.dels, m.noAddress, m.causes, m.requestDuration,
 		m.ec2Calls, m.ec2Errors, m.apiErrors, m.apiLatency, m.ec2Duration,
-		m.datapathChanges, m.natChanges, m.swept, m.stepFailures,
+		m.datapathChanges, m.natChanges, m.swept, m.differences, m.stepFailures,
 	)
 	return m
 }
@@ -96,8 +98,8 @@ func (m *Metrics) Request(verb string, took time.Duration, err error) {
 	m.requestDuration.WithLabelValues(verb, result(err)).Observe(took.Seconds())
 }
 
-// Release counts a request to release an address, by its reason, which must be
-// one of a few words.
+// Release counts a release of an address, by its reason, which must be one of a
+// few words.
 func (m *Metrics) Release(reason string) { m.dels.WithLabelValues(reason).Inc() }
 
 // NoAddress counts a request that found no free address, whether it then
@@ -128,6 +130,9 @@ func (m *Metrics) DatapathChange(kind, op string) { m.datapathChanges.WithLabelV
 
 // NATChanges counts n changes made to the rules of SNAT; n is not negative.
 func (m *Metrics) NATChanges(n int) { m.natChanges.Add(float64(n)) }
+
+// Difference counts a difference between book, EC2 and kernel, by its kind.
+func (m *Metrics) Difference(kind string) { m.differences.WithLabelValues(kind).Inc() }
 
 // Swept counts an ENI that was deleted for a node that is gone.
 func (m *Metrics) Swept() { m.swept.Inc() }

@@ -69,7 +69,7 @@ func TestPoolIsReadAtScrape(t *testing.T) {
 			{ID: "eni-a", Device: 0, Total: 9, Assigned: 4, Ready: true},
 			{ID: "eni-b", Device: 2, Total: 5, Assigned: 1},
 		},
-		MaxENIs: 4, MaxAddresses: 56, Total: 14, Assigned: 5, Cooling: 3, Waiting: 2, DroppedEvents: 7,
+		MaxENIs: 4, MaxAddresses: 56, Total: 14, Assigned: 5, Cooling: 3, Waiting: 2, DroppedEvents: 7, Quarantined: 1, Differences: map[string]int{"address-unknown": 1},
 		Switches: map[string]bool{"stop-releasing": true, "stop-calling-ec2": false},
 	}
 	m := New("v1", func() Snapshot { return pool })
@@ -83,9 +83,11 @@ func TestPoolIsReadAtScrape(t *testing.T) {
 		`awscni_ip_max 56`,
 		`awscni_total_ip_addresses 14`,
 		`causeway_cooling_ip_addresses 3`,
+		`causeway_differences{kind="address-unknown"} 1`,
 		`causeway_dropped_events_total 7`,
 		`causeway_eni_ready{device="0",eni="eni-a"} 1`,
 		`causeway_eni_ready{device="2",eni="eni-b"} 0`,
+		`causeway_quarantined_ip_addresses 1`,
 		`causeway_switch_on{switch="stop-calling-ec2"} 0`,
 		`causeway_switch_on{switch="stop-releasing"} 1`,
 		`causeway_total_ip_per_eni{eni="eni-a"} 9`,
@@ -105,6 +107,7 @@ func TestPoolIsReadAtScrape(t *testing.T) {
 		`awscni_total_ip_addresses 0`,
 		`causeway_cooling_ip_addresses 0`,
 		`causeway_dropped_events_total 0`,
+		`causeway_quarantined_ip_addresses 0`,
 		`causeway_waiting_requests 0`,
 	}
 	if d := cmp.Diff(want, scrape(t, m, counters...)); d != "" {
@@ -125,6 +128,7 @@ func TestCounters(t *testing.T) {
 	m.NATChanges(0)
 	m.NATChanges(3)
 	m.Swept()
+	m.Difference("sandbox-gone")
 	m.StepFailed("pool")
 
 	want := []string{
@@ -140,12 +144,13 @@ func TestCounters(t *testing.T) {
 		`awscni_ec2api_req_count{fn="CreateNetworkInterface"} 2`,
 		`awscni_no_available_ip_addresses 1`,
 		`causeway_datapath_changes_total{kind="route",op="add"} 1`,
+		`causeway_differences_total{kind="sandbox-gone"} 1`,
 		`causeway_nat_changes_total 3`,
 		`causeway_step_failures_total{loop="pool"} 1`,
 		`causeway_swept_enis_total 1`,
 	}
 	gaugesAndHistograms := []string{"awscni_eni_", "awscni_ip_max", "awscni_total_", "awscni_assigned_",
-		"causeway_cooling", "causeway_dropped", "causeway_waiting", "causeway_request", "causeway_ec2"}
+		"causeway_cooling", "causeway_dropped", "causeway_quarantined", "causeway_waiting", "causeway_request", "causeway_ec2"}
 	if d := cmp.Diff(want, scrape(t, m, gaugesAndHistograms...)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

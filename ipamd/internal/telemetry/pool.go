@@ -15,6 +15,10 @@ type Snapshot struct {
 	MaxENIs, MaxAddresses int
 	// Total are all addresses for pods; each is assigned, cooling or free.
 	Total, Assigned, Cooling int
+	// Quarantined are those of Total that nobody here asked for.
+	Quarantined int
+	// Differences that stand between book, EC2 and kernel, by kind.
+	Differences map[string]int
 	// Waiting is the number of requests that wait for an address.
 	Waiting int
 	// Budgets are those of the EC2 actions that were called for.
@@ -48,6 +52,7 @@ type poolCollector struct {
 	total, assigned, cooling, waiting     *prometheus.Desc
 	assignedPerENI, totalPerENI, eniReady *prometheus.Desc
 	droppedEvents, switches               *prometheus.Desc
+	quarantined, differences              *prometheus.Desc
 	budget                                budgetDescs
 }
 
@@ -67,6 +72,8 @@ func newPoolCollector(source Source) *poolCollector {
 		waiting:        desc("causeway_waiting_requests", "Requests that wait for an address."),
 		assignedPerENI: desc("awscni_assigned_ip_per_eni", "Addresses of the ENI that pods hold.", "eni"),
 		totalPerENI:    desc("causeway_total_ip_per_eni", "Addresses of the ENI for pods.", "eni"),
+		quarantined:    desc("causeway_quarantined_ip_addresses", "Addresses of the node's ENIs that nobody on it asked for."),
+		differences:    desc("causeway_differences", "Differences between book, EC2 and kernel that stand now.", "kind"),
 		droppedEvents:  desc("causeway_dropped_events_total", "Kubernetes events that could not be written."),
 		switches:       desc("causeway_switch_on", "1 if an operator's switch is on.", "switch"),
 		eniReady:       desc("causeway_eni_ready", "1 if the node's routing for the ENI is in place.", "eni", "device"),
@@ -78,6 +85,7 @@ func (c *poolCollector) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.eniAllocated, c.eniMax, c.addressMax, c.total, c.assigned, c.cooling, c.waiting,
 		c.assignedPerENI, c.totalPerENI, c.eniReady, c.droppedEvents, c.switches,
+		c.quarantined, c.differences,
 	} {
 		descs <- d
 	}
@@ -97,6 +105,10 @@ func (c *poolCollector) Collect(metrics chan<- prometheus.Metric) {
 	gauge(c.assigned, s.Assigned)
 	gauge(c.cooling, s.Cooling)
 	gauge(c.waiting, s.Waiting)
+	gauge(c.quarantined, s.Quarantined)
+	for kind, n := range s.Differences {
+		gauge(c.differences, n, kind)
+	}
 	for _, eni := range s.ENIs {
 		gauge(c.assignedPerENI, eni.Assigned, eni.ID)
 		gauge(c.totalPerENI, eni.Total, eni.ID)
