@@ -36,8 +36,9 @@ addresses of secondary ENIs; the state in ` + config.StateDir + `.
 It refuses while ipamd or aws-node runs, and while pods have a network of ours:
 drain the node before, or see "ipamd export" for giving it back to aws-node with
 its pods; --pods takes it from them. Where another proxy answers at
-CAUSEWAY_HEALTHZ_BIND_ADDRESS, or PROXY_MODE is off, the chains of services are
-its own and stay. With --services they are all that is removed.
+CAUSEWAY_HEALTHZ_BIND_ADDRESS, chains of services stay in the variant of iptables
+in which kube-proxy has its canary: they are its own. With PROXY_MODE=off they
+stay everywhere. With --services they are all that is removed.
 
 What stays: ENIs with their addresses, for no cloud API is called, and sysctls.`,
 		Args: cobra.NoArgs, SilenceUsage: true,
@@ -117,15 +118,18 @@ func (n *givenUp) check(handle *kernel.Handle) error {
 // remove goes on where a part fails. Runtimes are told first to send no pods,
 // and the state goes last: it says what there is to remove.
 func (n *givenUp) remove(ctx context.Context, handle *kernel.Handle, fresh bool) error {
+	rules := proxy.Removal{Chains: n.config.Proxy.Mode != config.ProxyOff, Running: n.otherProxy(), Table: true}
+	switch {
+	case !rules.Chains:
+		fmt.Fprintln(n.out, "left: services in iptables: PROXY_MODE is off, so that they are another's")
+	case rules.Running:
+		fmt.Fprintf(n.out, "left: services of another proxy, which answers at %s\n", n.config.Proxy.HealthAddr)
+	}
 	if n.services {
-		return n.rules(ctx, proxy.Removal{Chains: true, Table: true})
+		return n.rules(ctx, rules)
 	}
-	chains := true
-	if other, why := n.otherProxy(); other {
-		chains = false
-		fmt.Fprintln(n.out, "left: services in iptables:", why)
-	}
-	failed := []error{n.cni(), n.rules(ctx, proxy.Removal{Chains: chains, NAT: true, Table: true}), n.network(handle)}
+	rules.NAT = true
+	failed := []error{n.cni(), n.rules(ctx, rules), n.network(handle)}
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("%w\n%s stays, for another try", err, n.state)
 	}
@@ -207,24 +211,20 @@ func (n *givenUp) settings() datapath.Settings {
 	return datapath.Settings{VethPrefix: n.config.Network.VethPrefix}
 }
 
-// otherProxy says whether services are another's, and why.
-func (n *givenUp) otherProxy() (bool, string) {
-	if n.config.Proxy.Mode == config.ProxyOff {
-		return true, "PROXY_MODE is off, so that they are another's"
-	}
+// otherProxy says whether somebody else serves services.
+func (n *givenUp) otherProxy() bool {
 	health, err := netip.ParseAddrPort(n.config.Proxy.HealthAddr)
 	if err != nil {
-		return false, ""
+		return false
 	}
 	if health.Addr().IsUnspecified() {
 		health = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), health.Port())
 	}
 	conn, err := net.DialTimeout("tcp", health.String(), time.Second)
-	if err != nil {
-		return false, ""
+	if err == nil {
+		conn.Close()
 	}
-	conn.Close()
-	return true, fmt.Sprintf("another proxy answers at %s, which has them now", health)
+	return err == nil
 }
 
 // listener tells which ipamd runs, as far as that can be known: a process of

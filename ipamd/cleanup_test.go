@@ -10,7 +10,7 @@ import (
 	"github.com/causeway-cni/causeway/config"
 )
 
-// TestOtherProxy leaves services to who has them.
+// TestOtherProxy finds who has services by now.
 func TestOtherProxy(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -22,20 +22,10 @@ func TestOtherProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	const closed = "127.0.0.1:1" // tcpmux, which nobody has
-	for _, tt := range []struct {
-		mode  config.ProxyMode
-		addr  string
-		other bool
-	}{
-		{config.ProxyIPTables, closed, false},
-		{config.ProxyIPTables, "", false},
-		{config.ProxyIPTables, "127.0.0.1:" + port, true},
-		{config.ProxyNFTables, "0.0.0.0:" + port, true},
-		{config.ProxyOff, closed, true},
-	} {
-		n := givenUp{config: config.Config{Proxy: config.Proxy{Mode: tt.mode, HealthAddr: tt.addr}}}
-		if other, why := n.otherProxy(); other != tt.other || other != (why != "") {
-			t.Errorf("%s, %q: %t, %q", tt.mode, tt.addr, other, why)
+	for addr, want := range map[string]bool{"": false, closed: false, "127.0.0.1:" + port: true, "0.0.0.0:" + port: true} {
+		n := givenUp{config: config.Config{Proxy: config.Proxy{HealthAddr: addr}}}
+		if got := n.otherProxy(); got != want {
+			t.Errorf("%q: %t", addr, got)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
+	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // Removal says which of our rules CleanupAll removes.
@@ -12,6 +13,9 @@ type Removal struct {
 	// Chains are those of services in iptables. They have kube-proxy's names,
 	// so that they are its own once it runs.
 	Chains bool
+	// Running says that another proxy runs: chains of a variant in which
+	// kube-proxy has its canary are its own then, and stay.
+	Running bool
 	// NAT is external SNAT and the connection mark in iptables, which have
 	// aws-node's names.
 	NAT bool
@@ -34,9 +38,27 @@ func CleanupAll(ctx context.Context, r Removal) ([]string, error) {
 		done, failed = append(done, did...), append(failed, err)
 	}
 	for _, v := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
-		part(r.Chains, func() ([]string, error) { return removeKube(ctx, v) })
+		part(r.Chains, func() ([]string, error) { return r.chains(ctx, v) })
 		part(r.NAT, func() ([]string, error) { return removeAWS(ctx, v) })
 	}
 	part(r.Table, func() ([]string, error) { return dropOurs(ctx) })
 	return done, errors.Join(failed...)
+}
+
+// chains removes services from a variant, unless they are kube-proxy's by now.
+func (r Removal) chains(ctx context.Context, v iptables.Variant) ([]string, error) {
+	if r.Running {
+		b, err := iptables.Open(v, service.IPv4)
+		if notInstalled(err) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		have, err := b.Observe(ctx)
+		if err != nil || have.HasKubeProxy() {
+			return nil, err
+		}
+	}
+	return removeKube(ctx, v)
 }

@@ -10,8 +10,8 @@ import (
 const mostNFT = 1000
 
 // TestUpgradeUnderLoad replaces kube-proxy by ipamd, and changes its mode back
-// and forth, and wants no connection to fail: there are always rules, and two
-// sets of them get along.
+// and forth, and then ipamd by kube-proxy. It wants no connection to fail: there
+// are always rules, and two sets of them get along.
 func TestUpgradeUnderLoad(t *testing.T) {
 	f := newField(t)
 	f.write(*services)
@@ -45,4 +45,5 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			l.report(t)
 		})
 	}
+	f.wayBack(t, *services)
 }

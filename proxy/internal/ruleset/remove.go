@@ -64,8 +64,15 @@ func builtIn(chain string) bool {
 }
 
 // hasKubelet says whether kubelet has chains of its own here.
-func (s Saved) hasKubelet() bool {
+func (s Saved) hasKubelet() bool { return s.hasChain(kubeletChains...) }
+
+// HasKubeProxy says whether kube-proxy has the chain here by which it notices
+// that its rules were flushed; we have none of that name.
+func (s Saved) HasKubeProxy() bool { return s.hasChain("KUBE-PROXY-CANARY") }
+
+// hasChain says whether a table has one of these chains.
+func (s Saved) hasChain(names ...string) bool {
 	return slices.ContainsFunc(s, func(t SavedTable) bool {
-		return slices.ContainsFunc(kubeletChains, func(name string) bool { return t.chain(name) != nil })
+		return slices.ContainsFunc(names, func(name string) bool { return t.chain(name) != nil })
 	})
 }
