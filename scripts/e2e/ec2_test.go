@@ -92,7 +92,7 @@ func addOrUndo(s *story, pod *harness.Pod) error {
 }
 
 // settled says whether EC2 holds what this many pods need, and no ENI more; nor
-// more addresses than are not worth giving back.
+// more or fewer addresses than are worth a call.
 func (s *story) settled(node *harness.Node, pods int) error {
 	status, err := s.lab.Control.Status(s.ctx)
 	if err != nil {
@@ -114,8 +114,8 @@ func (s *story) settled(node *harness.Node, pods int) error {
 		return fmt.Errorf("%d ENIs for %d pods, want 2 (%s)", len(self.Interfaces), pods, strings.Join(each, ", "))
 	}
 	spare := headroom + pods/10
-	if need := pods + spare; have < need || have > need+2 {
-		return fmt.Errorf("EC2 gave %d addresses for %d pods and %d to spare (%s)", have, pods, spare, strings.Join(each, ", "))
+	if least, most := pods+spare-spare/3, pods+spare+2; have < least || have > most {
+		return fmt.Errorf("EC2 gave %d addresses for %d pods, want %d to %d (%s)", have, pods, least, most, strings.Join(each, ", "))
 	}
 	return nil
 }
