@@ -15,7 +15,7 @@ export GO
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build the programs into bin/
@@ -40,6 +40,17 @@ demo: build ## raise a VPC on this machine and send packets along every walk; MO
 	@scripts/deps.sh demo
 	$(BUILD) bin/demo ./scripts/e2e/demo
 	bin/demo $(if $(MODE),-mode $(MODE)) $(if $(KEEP),-keep)
+
+.PHONY: cluster
+cluster: ## raise a real Kubernetes cluster on a simulated VPC; NODES=n, MODE=nftables
+	@scripts/deps.sh cluster
+	$(GO) build -o bin/cluster ./scripts/kubernetes/cluster
+	bin/cluster $(if $(NODES),-nodes $(NODES)) $(if $(MODE),-mode $(MODE)) up
+
+.PHONY: cluster-down
+cluster-down: ## end the cluster of `make cluster`
+	$(GO) build -o bin/cluster ./scripts/kubernetes/cluster
+	bin/cluster down
 
 .PHONY: test
 test: ## run all tests, on real network namespaces, with the race detector

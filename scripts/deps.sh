@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs which a make target calls are installed.
 #
-#   scripts/deps.sh build|image|test|demo|bench|difftest|sim-fleet|lint|generate
+#   scripts/deps.sh build|image|test|demo|cluster|bench|difftest|sim-fleet|lint|generate
 #
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says
 # what is missing, and how to get it. It is silent when there is nothing to do.
@@ -23,11 +23,12 @@ build | sim-fleet) ;;
 image) want+=("${image[@]}") ;;
 test) want+=("${network[@]}" "${image[@]}" "${compiler[@]}" "${peers[@]}") ;;
 demo) want+=("${network[@]}") ;;
+cluster) want+=("${network[@]}" "${image[@]}" "${peers[@]}" containerd=containerd runc=runc) ;;
 bench | difftest) want+=("${network[@]}" "${peers[@]}") ;;
 lint) want+=(shellcheck=shellcheck) ;;
 generate) want+=(protoc=protobuf-compiler) ;;
 *)
-	echo "usage: $0 build|image|test|demo|bench|difftest|sim-fleet|lint|generate" >&2
+	echo "usage: $0 build|image|test|demo|cluster|bench|difftest|sim-fleet|lint|generate" >&2
 	exit 2
 	;;
 esac
@@ -64,6 +65,13 @@ if ((${#packages[@]} > 0)); then
 	echo "Installing ${packages[*]}"
 	export DEBIAN_FRONTEND=noninteractive
 	lock=(-o DPkg::Lock::Timeout=120)
+	# Programs are wanted, not the services of the machine that come with them.
+	policy=/usr/sbin/policy-rc.d
+	if [[ ! -e $policy ]]; then
+		trap 'rm -f "$policy"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod +x "$policy"
+	fi
 	apt-get -qq "${lock[@]}" update
 	apt-get -qq "${lock[@]}" "${install[@]:1}" >/dev/null
 	mapfile -t packages < <(missing_packages)
@@ -74,7 +82,7 @@ if ((${#packages[@]} > 0)); then
 fi
 
 case $1 in
-test | demo | bench | difftest)
+test | demo | cluster | bench | difftest)
 	if ((EUID != 0)); then
 		echo "make $1 works with network namespaces and needs root: sudo make $1" >&2
 		exit 1

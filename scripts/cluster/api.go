@@ -88,7 +88,7 @@ func (a *API) start(ctx context.Context, tools Tools, o Options) error {
 	client, err := kubernetes.NewForConfig(&rest.Config{
 		Host: server, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, BearerToken: token, QPS: -1,
 		ContentConfig: rest.ContentConfig{ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json"},
-		Dial:          dialIn(o.Netns),
+		Dial:          DialIn(o.Netns),
 	})
 	if err != nil {
 		return err
@@ -154,9 +154,9 @@ func writeKey(path string) error {
 	return os.WriteFile(path, pem.EncodeToMemory(block), 0o600)
 }
 
-// dialIn opens connections from within a network namespace. A socket stays in
+// DialIn opens connections from within a network namespace. A socket stays in
 // the namespace that it was made in, wherever its thread goes.
-func dialIn(netns string) func(context.Context, string, string) (net.Conn, error) {
+func DialIn(netns string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (conn net.Conn, err error) {
 		err = Within(netns, func() (err error) {
 			// A fallback to another address would run on another thread.

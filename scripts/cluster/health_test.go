@@ -71,7 +71,7 @@ type answers struct{ Healthz, Livez, Check int }
 // say waits until the health servers say so.
 func (f *field) say(when string, check int32, want answers, within time.Duration) {
 	f.t.Helper()
-	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: dialIn(f.Path("client")), DisableKeepAlives: true}}
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: DialIn(f.Path("client")), DisableKeepAlives: true}}
 	status := func(port int32, path string) int {
 		r, err := client.Get(fmt.Sprintf("http://%s:%d%s", nodeAddr, port, path))
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Process is a program that runs in a network namespace.
+// Process is a program that ends with its starter.
 type Process struct {
 	Name string
 	Log  string // path of what it says
@@ -23,13 +23,18 @@ type Process struct {
 // Start starts a program in a network namespace, given by its path. What it
 // says goes to a file.
 func Start(name, netns, log string, env []string, command ...string) (*Process, error) {
+	return Launch(name, log, env, append([]string{"nsenter", "--net=" + netns, "--"}, command...)...)
+}
+
+// Launch is Start for a command that finds its way by itself.
+func Launch(name, log string, env []string, command ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
 	p := &Process{Name: name, Log: log, done: make(chan struct{})}
-	p.cmd = exec.Command("nsenter", append([]string{"--net=" + netns, "--"}, command...)...)
+	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
@@ -51,7 +56,7 @@ func Start(name, netns, log string, env []string, command ...string) (*Process, 
 	return p, nil
 }
 
-// PID is the process ID: nsenter has become the program.
+// PID is the process ID; after Start, nsenter has become the program.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal.

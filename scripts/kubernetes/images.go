@@ -1,0 +1,89 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"github.com/causeway-cni/causeway/scripts/cluster"
+	"github.com/causeway-cni/causeway/scripts/e2e/harness"
+	"github.com/causeway-cni/causeway/scripts/release"
+	"github.com/causeway-cni/causeway/scripts/release/oci"
+)
+
+// Names of images. No registry has them; they are imported on each node.
+const (
+	pauseImage    = "localhost/pause:v1"
+	dnsImage      = "localhost/coredns:v1"
+	causewayName  = "localhost/causeway"
+	causewayTag   = "v1"
+	causewayImage = causewayName + ":" + causewayTag
+	// ProbeImage has vpcsim, for its echo servers and its probes.
+	ProbeImage = "localhost/probe:v1"
+)
+
+// buildImages compiles our programs, and packs the images.
+func (c *Cluster) buildImages(ctx context.Context, bin string) error {
+	c.bins = harness.In(bin)
+	if err := release.BuildPrograms(ctx, bin); err != nil {
+		return err
+	}
+	for name, pkg := range map[string]string{"vpcsim": "scripts/vpcsim", "pause": "scripts/kubernetes/pause"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, name), "github.com/causeway-cni/causeway/"+pkg)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", name, err, out)
+		}
+	}
+	files, err := release.Files(bin)
+	if err != nil {
+		return err
+	}
+	images := []oci.Image{{Name: causewayImage, Files: files, Entrypoint: []string{release.Entrypoint}, Env: []string{release.Path}}}
+	for name, program := range map[string]string{
+		pauseImage: filepath.Join(bin, "pause"), ProbeImage: c.bins.Vpcsim, dnsImage: c.tools.Path(cluster.DNS),
+	} {
+		body, err := os.ReadFile(program)
+		if err != nil {
+			return err
+		}
+		path := "usr/bin/" + filepath.Base(program)
+		images = append(images, oci.Image{Name: name, Files: []oci.File{{Path: path, Mode: 0o755, Body: body}, {Path: "tmp", Mode: os.ModeDir | 0o777}},
+			Entrypoint: []string{"/" + path}, Env: []string{"PATH=/usr/bin"}})
+	}
+	for i, image := range images {
+		image.Arch = runtime.GOARCH
+		if err := writeImage(c.archive(i), image); err != nil {
+			return fmt.Errorf("making image %s: %w", image.Name, err)
+		}
+	}
+	return nil
+}
+
+// archives is how many images there are.
+const archives = 4
+
+func (c *Cluster) archive(i int) string { return filepath.Join(c.dir, fmt.Sprintf("image-%d.tar", i)) }
+
+func writeImage(path string, image oci.Image) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = oci.Write(file, image)
+	return errors.Join(err, file.Close())
+}
+
+// importImages gives a node's runtime all images.
+func (n *Node) importImages(ctx context.Context) error {
+	for i := range archives {
+		if _, err := n.Exec(ctx, "ctr", "-n", "k8s.io", "images", "import", n.cluster.archive(i)); err != nil {
+			return fmt.Errorf("importing an image on %s: %w", n.place, err)
+		}
+	}
+	return nil
+}

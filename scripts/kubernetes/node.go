@@ -1,0 +1,238 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/causeway-cni/causeway/scripts/cluster"
+	"github.com/causeway-cni/causeway/scripts/e2e/harness"
+)
+
+// maxNodes is as many as two subnets' address blocks and a machine bear.
+const maxNodes = 20
+
+// instanceType is of the nodes: 4 ENIs with 15 addresses, 58 pods.
+const (
+	instanceType = "m5.xlarge"
+	maxPods      = 58
+)
+
+// topology is a VPC with the control plane's host and so many instances.
+func topology(nodes int) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "nodes:\n- {name: %s, subnet: a, address: %s}\n", planeNode, planeAddr)
+	for i := range nodes {
+		fmt.Fprintf(&text, "- {name: n%d, subnet: %c, type: %s}\n", i+1, 'a'+rune(i%2), instanceType)
+	}
+	return text.String()
+}
+
+// Node is an instance that is a node, or can be one.
+type Node struct {
+	Name string     // of its Node object: its private DNS name, as on EKS
+	Addr netip.Addr // its primary address
+
+	place      string // its name in the topology
+	instance   string
+	zone       string
+	cluster    *Cluster
+	containerd *cluster.Process
+	kubelet    *cluster.Process
+}
+
+func (c *Cluster) findNodes(ctx context.Context) error {
+	status, err := c.Control.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range status.Nodes {
+		if s.Name == planeNode {
+			continue
+		}
+		addr := s.Interfaces[0].Addresses[0]
+		name := fmt.Sprintf("ip-%s.%s.compute.internal", strings.ReplaceAll(addr.String(), ".", "-"), status.Region)
+		c.Nodes = append(c.Nodes, &Node{Name: name, Addr: addr, place: s.Name, instance: s.InstanceID, zone: s.Zone, cluster: c})
+	}
+	return nil
+}
+
+// loopbackPlugin is the one that runtimes call for each sandbox, and that nodes
+// of EKS bring along.
+const loopbackPlugin = "/usr/lib/cni/loopback"
+
+// start makes a node of the instance, up to a kubelet that runs.
+func (n *Node) start(ctx context.Context) error {
+	if err := n.shieldSysctls(ctx); err != nil {
+		return err
+	}
+	if _, err := n.Exec(ctx, "cp", loopbackPlugin, "/opt/cni/bin/"); err != nil {
+		return err
+	}
+	if err := n.writeConfigs(); err != nil {
+		return err
+	}
+	if err := n.StartContainerd(ctx); err != nil {
+		return err
+	}
+	if err := n.importImages(ctx); err != nil {
+		return err
+	}
+	return n.StartKubelet()
+}
+
+// Exec runs a command on the node.
+func (n *Node) Exec(ctx context.Context, command ...string) (string, error) {
+	return run(ctx, n.cluster.bins.Vpcsim, append([]string{"exec", "--name", n.cluster.name, n.place, "--"}, command...)...)
+}
+
+// tunables are the sysctls of the whole machine that kubelet sets if they are
+// not what it wants (k8s.io/component-helpers/node/util/sysctl).
+var tunables = map[string]string{
+	"vm/overcommit_memory":      "1",
+	"vm/panic_on_oom":           "0",
+	"kernel/panic":              "10",
+	"kernel/panic_on_oops":      "1",
+	"kernel/keys/root_maxkeys":  "1000000",
+	"kernel/keys/root_maxbytes": "25000000",
+}
+
+// shieldSysctls lets kubelet find the tunables as it wants them: files in the
+// node's view of the file system, over those of the machine.
+func (n *Node) shieldSysctls(ctx context.Context) error {
+	for name, value := range tunables {
+		file := filepath.Join(n.cluster.dir, "sysctl-"+strings.ReplaceAll(name, "/", "."))
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
+			return err
+		}
+		if _, err := n.Exec(ctx, "mount", "--bind", file, "/proc/sys/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) file(name string) string {
+	return filepath.Join(n.cluster.dir, n.place+"-"+name)
+}
+
+// containerdConfig has what containerd of Debian 12 (1.6) and later ones take.
+const containerdConfig = `version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = %q
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+`
+
+// kubeletConfig keeps pods out of the machine's control groups, and evicts none
+// for want of what the nodes share.
+const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %q}}
+authorization: {mode: Webhook}
+clusterDNS: [%s]
+clusterDomain: cluster.local
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+providerID: %s
+maxPods: %d
+cgroupDriver: cgroupfs
+cgroupsPerQOS: false
+cgroupRoot: %s
+enforceNodeAllocatable: []
+failCgroupV1: false
+failSwapOn: false
+resolvConf: ""
+localStorageCapacityIsolation: false
+imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: "0%%", nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
+nodeStatusUpdateFrequency: 4s
+`
+
+func (n *Node) writeConfigs() error {
+	c := n.cluster
+	if err := c.authority.writeKubeconfig(n.file("kubeconfig"), Endpoint(), "system:node:"+n.Name, "system:nodes"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.file("containerd.toml"), fmt.Appendf(nil, containerdConfig, pauseImage), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(n.file("kubelet.yaml"), fmt.Appendf(nil, kubeletConfig, c.authority.file(), dnsService,
+		fmt.Sprintf("aws:///%s/%s", n.zone, n.instance), maxPods, "/"+group(c.name)+"/"+n.place), 0o600)
+}
+
+// StartContainerd starts the runtime and waits until it answers.
+func (n *Node) StartContainerd(ctx context.Context) (err error) {
+	if n.containerd, err = n.cluster.start(n.place, "containerd", nil, "containerd", "--config", n.file("containerd.toml")); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = harness.Poll(ctx, func() error {
+		if n.containerd.Ended() {
+			cancel()
+		}
+		_, err := n.Exec(ctx, "ctr", "version")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("containerd on %s does not answer: %w\n%s", n.place, err, n.containerd.Tail())
+	}
+	return nil
+}
+
+// StartKubelet starts kubelet, with the name and the labels that EKS gives.
+func (n *Node) StartKubelet() (err error) {
+	labels := []string{
+		"topology.kubernetes.io/zone=" + n.zone, "topology.kubernetes.io/region=" + strings.TrimRight(n.zone, "abcdef"),
+		"node.kubernetes.io/instance-type=" + instanceType,
+	}
+	n.kubelet, err = n.cluster.start(n.place, "kubelet", nil, n.cluster.tools.Path("kubelet"), "--config", n.file("kubelet.yaml"),
+		"--kubeconfig", n.file("kubeconfig"), "--hostname-override", n.Name, "--node-ip", n.Addr.String(), "--node-labels", strings.Join(labels, ","))
+	return err
+}
+
+// Containerd is the runtime's process.
+func (n *Node) Containerd() *cluster.Process { return n.containerd }
+
+// Kubelet is the kubelet's process.
+func (n *Node) Kubelet() *cluster.Process { return n.kubelet }
+
+// Join makes a node of a spare instance, and waits until it is ready.
+func (n *Node) Join(ctx context.Context) error {
+	if err := n.start(ctx); err != nil {
+		return err
+	}
+	return n.AwaitReady(ctx)
+}
+
+// AwaitReady waits until the node is ready.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	err := harness.Poll(ctx, func() error {
+		if n.kubelet.Ended() {
+			cancel()
+			return errors.New("kubelet ended")
+		}
+		_, err := n.cluster.Kubectl(ctx, "wait", "--for=condition=Ready", "--timeout=20s", "node/"+n.Name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("node %s is not ready: %w\n%s\n%w", n.Name, err, n.kubelet.Tail(), n.cluster.explain(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
