@@ -24,7 +24,7 @@ func defaults() Config {
 	return Config{
 		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
 		SNAT:    SNAT{Random: RandomPRNG},
-		Pool:    Pool{CoolDown: 30 * time.Second, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
+		Pool:    Pool{CoolDown: 30 * time.Second, Discovery: true, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second, SweepEvery: time.Hour},
 		Daemon:  Daemon{LogLevel: LogInfo, BackingStore: "/var/run/aws-node/ipam.json", MetricsAddr: "127.0.0.1:61678", IPTables: IPTablesAuto, Switches: "/etc/causeway/switches"},
 		Host:    Host{BinDir: "/host/opt/cni/bin"},
@@ -87,6 +87,7 @@ func TestLoadGood(t *testing.T) {
 	}{
 		{"ENABLE_PREFIX_DELEGATION", "true", func(c *Config) { c.Pool.Prefixes = true }},
 		{"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true", func(c *Config) { c.Pool.CustomNetwork = true }},
+		{"ENABLE_SUBNET_DISCOVERY", "false", func(c *Config) { c.Pool.Discovery = false }},
 		{"AWS_MANAGE_ENIS_NON_SCHEDULABLE", "true", func(c *Config) { c.Pool.ManageCordoned = true }},
 		{"ENI_CONFIG_LABEL_DEF", "topology.kubernetes.io/zone", func(c *Config) { c.Pool.ENIConfigLabel = "topology.kubernetes.io/zone" }},
 		{"ENI_CONFIG_ANNOTATION_DEF", "example.com/eni", func(c *Config) { c.Pool.ENIConfigAnnotation = "example.com/eni" }},
@@ -285,7 +286,7 @@ func TestLoadAllErrorsAtOnce(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	for _, variable := range []string{"ENABLE_SUBNET_DISCOVERY", "INTROSPECTION_BIND_ADDRESS",
+	for _, variable := range []string{"INTROSPECTION_BIND_ADDRESS",
 		"AWS_VPC_K8S_CNI_LOG_FILE"} {
 		_, warnings, err := Load(env(map[string]string{variable: "3"}))
 		if d := cmp.Diff([]string{variable + `="3" has no effect in this version`}, warnings); d != "" || err != nil {

@@ -33,6 +33,9 @@ type Pool struct {
 	// ManageCordoned is whether a node that takes no new pods creates and
 	// returns ENIs as others do.
 	ManageCordoned bool
+	// Discovery is whether ENIs of pods are made also in subnets that are tagged
+	// for them, and none in those that are kept from them.
+	Discovery bool
 	// CustomNetwork is whether ENIs of pods are made where an ENIConfig says.
 	CustomNetwork bool
 	// ENIConfigAnnotation and ENIConfigLabel are those of the Node that name it.
@@ -68,6 +71,8 @@ func poolSettings() []setting {
 			"for how long there must be too much before it goes back to the subnet; 0: it never does", into(parseDuration(24*time.Hour), func(c *Config) *time.Duration { return &c.Pool.ReleaseAfter })},
 		{"Pool.ManageCordoned", "AWS_MANAGE_ENIS_NON_SCHEDULABLE", "false", "true or false",
 			"create and return ENIs also while the node is cordoned; if not, it holds no spare addresses then", into(parseBool, func(c *Config) *bool { return &c.Pool.ManageCordoned })},
+		{"Pool.Discovery", "ENABLE_SUBNET_DISCOVERY", "true", "true or false",
+			"ENIs also in subnets tagged kubernetes.io/role/cni=1, none in those tagged =0; without effect on custom networking", into(parseBool, func(c *Config) *bool { return &c.Pool.Discovery })},
 		{"Pool.CustomNetwork", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "false", "true or false",
 			"make the ENIs of pods where the node's ENIConfig says", into(parseBool, func(c *Config) *bool { return &c.Pool.CustomNetwork })},
 		{"Pool.ENIConfigAnnotation", "ENI_CONFIG_ANNOTATION_DEF", "k8s.amazonaws.com/eniConfig", "an annotation",

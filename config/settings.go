@@ -82,7 +82,6 @@ func settings() []setting {
 		must("ANNOTATE_POD_IP", false, "write addresses into annotations of pods"),
 		must("ENABLE_BANDWIDTH_PLUGIN", false, "bandwidth limits of pods"),
 		{"", "NETWORK_POLICY_ENFORCING_MODE", "none", "none or standard", "network policies; enforced by another agent, if at all", notStrict},
-		unused("ENABLE_SUBNET_DISCOVERY", "ENIs in other subnets than the primary one's"),
 		unused("INTROSPECTION_BIND_ADDRESS", "another address for the state"),
 		unused("AWS_VPC_K8S_CNI_LOG_FILE", "file for the log, which goes to standard error"),
 	})

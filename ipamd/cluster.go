@@ -121,6 +121,9 @@ func (r *rounds) followPods(c *cluster, book *allocator.Allocator) {
 			if why, much := tooManyPods(c.node(), book.Snapshot().Count.MaxAddresses); much && book.Ready() == nil {
 				r.daemon.causes.node(rpc.Reason_REASON_TOO_MANY_PODS, why, time.Now())
 			}
+			if why := book.SubnetsUnknown(); why != nil && why.Class == pool.Unauthorized {
+				r.daemon.causes.node(rpc.Reason_REASON_UNAUTHORIZED, "subnets for pods are not discovered, so that ENIs are made in the primary one's subnet: "+why.Error(), time.Now())
+			}
 			for _, subnet := range book.Fragmented() {
 				r.daemon.causes.node(rpc.Reason_REASON_NO_PREFIX,
 					fmt.Sprintf("subnet %s has no free /28 for this node: it gets single addresses until it has; a subnet CIDR reservation of type prefix keeps some free", subnet), time.Now())

@@ -147,7 +147,7 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 		named = d.service.services.Names
 	}
 	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Named: named,
-		Pool: poolSettings(d.config.Pool, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
+		Pool: poolSettings(d.config.Pool, d.config.EC2.ClusterName, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (d *daemon) kube() *kube.Client {
 
 // poolSettings are what the pool plans by. A type that takes no prefixes gets
 // single addresses, as with aws-node.
-func poolSettings(c config.Pool, limits pool.Limits, identity ec2.Identity, log *slog.Logger) pool.Settings {
+func poolSettings(c config.Pool, clusterName string, limits pool.Limits, identity ec2.Identity, log *slog.Logger) pool.Settings {
 	target := func(n int) pool.Target { return pool.Target{Number: n, Set: n != config.Unset} }
 	if c.Prefixes && !limits.Prefixes {
 		log.Warn("ENABLE_PREFIX_DELEGATION has no effect: the instance type takes no prefixes", "type", identity.InstanceType)
@@ -229,6 +229,7 @@ func poolSettings(c config.Pool, limits pool.Limits, identity ec2.Identity, log 
 			WarmPrefixes: target(c.WarmPrefixes), WarmENIs: target(c.WarmENIs),
 		},
 		ReleaseAfter: c.ReleaseAfter, ManageUntagged: c.ManageUntagged, InstanceID: identity.InstanceID,
+		Discovery: c.Discovery, ClusterName: clusterName,
 	}
 }
 

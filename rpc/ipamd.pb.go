@@ -48,6 +48,7 @@ const (
 	Reason_REASON_IMDS_LATE         Reason = 14 // the instance metadata service has not said which instance this is
 	Reason_REASON_NO_ENI_CONFIG     Reason = 16 // custom networking is on, and no ENIConfig says where ENIs are made
 	Reason_REASON_NODE_CORDONED     Reason = 17 // the node is cordoned, and is to create no ENI
+	Reason_REASON_NO_SUBNET         Reason = 18 // the node's subnets are kept from pods by their tags
 	Reason_REASON_NO_PREFIX         Reason = 15 // the subnet has no free /28: single addresses are asked for
 )
 
@@ -71,6 +72,7 @@ var (
 		14: "REASON_IMDS_LATE",
 		16: "REASON_NO_ENI_CONFIG",
 		17: "REASON_NODE_CORDONED",
+		18: "REASON_NO_SUBNET",
 		15: "REASON_NO_PREFIX",
 	}
 	Reason_value = map[string]int32{
@@ -91,6 +93,7 @@ var (
 		"REASON_IMDS_LATE":         14,
 		"REASON_NO_ENI_CONFIG":     16,
 		"REASON_NODE_CORDONED":     17,
+		"REASON_NO_SUBNET":         18,
 		"REASON_NO_PREFIX":         15,
 	}
 )
@@ -1097,7 +1100,7 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aSERVING\x10\x01\x12\x0f\n" +
 	"\vNOT_SERVING\x10\x02\x12\x13\n" +
-	"\x0fSERVICE_UNKNOWN\x10\x03*\xd1\x03\n" +
+	"\x0fSERVICE_UNKNOWN\x10\x03*\xe7\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_STARTING\x10\x01\x12\x1b\n" +
@@ -1117,6 +1120,7 @@ const file_rpc_ipamd_proto_rawDesc = "" +
 	"\x10REASON_IMDS_LATE\x10\x0e\x12\x18\n" +
 	"\x14REASON_NO_ENI_CONFIG\x10\x10\x12\x18\n" +
 	"\x14REASON_NODE_CORDONED\x10\x11\x12\x14\n" +
+	"\x10REASON_NO_SUBNET\x10\x12\x12\x14\n" +
 	"\x10REASON_NO_PREFIX\x10\x0fB&Z$github.com/causeway-cni/causeway/rpcb\x06proto3"
 
 var (

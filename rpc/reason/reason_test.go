@@ -10,7 +10,7 @@ import (
 func TestCode(t *testing.T) {
 	want := []string{"Unspecified", "Starting", "AddressesComing", "AddressesCooling", "ENILimit", "SubnetFull", "Throttled",
 		"Unauthorized", "EC2Unavailable", "DeviceLate", "StateNotWritten", "InvalidRequest", "HostPortTaken", "TooManyPods",
-		"IMDSLate", "NoPrefix", "NoENIConfig", "NodeCordoned"}
+		"IMDSLate", "NoPrefix", "NoENIConfig", "NodeCordoned", "NoSubnet"}
 	if len(rpc.Reason_name) != len(want) {
 		t.Errorf("%d reasons, want %d", len(rpc.Reason_name), len(want))
 	}

@@ -2,9 +2,14 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
@@ -62,4 +67,104 @@ func (s *story) cordon(node *harness.Node, cordoned bool) {
 		"spec": map[string]any{"unschedulable": cordoned},
 	})
 	s.must(err)
+}
+
+// zone is a node whose zone has a small subnet of its own, two that are tagged
+// for pods, and one that is not.
+const zone = `
+subnets:
+- {name: a, cidr: 10.0.0.0/28, zone: us-west-2a}
+- {name: large, cidr: 10.0.4.0/24, zone: us-west-2a, tags: {kubernetes.io/role/cni: "1"}}
+- {name: small, cidr: 10.0.5.0/26, zone: us-west-2a, tags: {kubernetes.io/role/cni: "1"}}
+- {name: none, cidr: 10.0.8.0/22, zone: us-west-2a}
+nodes: [{name: n1, subnet: a, type: t3.medium}]
+`
+
+// within counts the pods that have addresses of each block.
+func within(pods []*harness.Pod, blocks ...string) []int {
+	counts := make([]int, len(blocks))
+	for _, p := range pods {
+		for i, block := range blocks {
+			if netip.MustParsePrefix(block).Contains(p.IP) {
+				counts[i]++
+			}
+		}
+	}
+	return counts
+}
+
+// TestSubnetDiscovery makes ENIs in the tagged subnet that has most room, and in
+// the next one when others have taken it.
+func TestSubnetDiscovery(t *testing.T) {
+	t.Parallel()
+	s := raise(t, zone)
+	node := s.start("n1")
+	pods := s.crowd(node, "first", 8) // 5 of the primary ENI, and 3
+	s.reach(pods...)
+	if got := within(pods, "10.0.0.0/28", "10.0.4.0/24"); !slices.Equal(got, []int{5, 3}) {
+		t.Errorf("%v pods are in the node's subnet and in that with most room, want 5 and 3", got)
+	}
+	_, err := s.lab.Control.Take(s.ctx, control.Tenants{Subnet: "large", Addresses: -1})
+	s.must(err)
+	more := s.crowd(node, "then", 6)
+	s.reach(more...)
+	if got := within(more, "10.0.5.0/26"); got[0] == 0 {
+		t.Errorf("no pod is in the subnet that is left: %v", more)
+	}
+}
+
+// TestExcludedSubnet gives pods no address of the node's own subnet, and says so
+// where there is no other one until one is tagged.
+func TestExcludedSubnet(t *testing.T) {
+	t.Parallel()
+	s := raise(t, `
+subnets:
+- {name: a, cidr: 10.0.0.0/24, zone: us-west-2a, tags: {kubernetes.io/role/cni: "0"}}
+- {name: pods, cidr: 10.0.4.0/24, zone: us-west-2a}
+nodes: [{name: n1, subnet: a, type: t3.small}]
+`)
+	node := s.start("n1", "CLUSTER_NAME=prod", "CAUSEWAY_ASSIGN_WAIT=2s")
+	if refusal := s.refused(node, "early"); refusal.Details != "NoSubnet" || !strings.Contains(refusal.Msg, "kubernetes.io/role/cni") {
+		t.Errorf("ADD: %q %q, want NoSubnet", refusal.Msg, refusal.Details)
+	}
+	status, err := s.lab.Control.Status(s.ctx)
+	s.must(err)
+	s.tag(node, status.Subnets[1].ID, "kubernetes.io/role/cni", "1")
+	s.tag(node, status.Subnets[1].ID, "cni.networking.k8s.aws/cluster/prod", "1")
+	s.restart(node, "CLUSTER_NAME=prod") // instead of the next look, in minutes
+	pods := s.crowd(node, "pod", 6)
+	s.reach(pods...)
+	if got := within(pods, "10.0.4.0/24"); got[0] != 6 {
+		t.Errorf("%d of 6 pods are in the subnet for pods", got[0])
+	}
+	s.holds(node, 3, 0, 6)
+}
+
+// tag writes a tag as an operator does.
+func (s *story) tag(node *harness.Node, id, key, value string) {
+	s.Helper()
+	api, err := node.EC2(s.ctx)
+	s.must(err)
+	_, err = api.CreateTags(s.ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: []types.Tag{{Key: &key, Value: &value}}})
+	s.must(err)
+}
+
+// TestSubnetsUnknown has a role without ec2:DescribeSubnets: ENIs are made in
+// the node's subnet, and the Node is told why.
+func TestSubnetsUnknown(t *testing.T) {
+	t.Parallel()
+	s := raise(t, zone)
+	s.faults(`{action: DescribeSubnets, effect: {error: {status: 403, code: UnauthorizedOperation}}}`)
+	node := s.start("n1")
+	pods := s.crowd(node, "pod", 6)
+	s.reach(pods...)
+	if got := within(pods, "10.0.0.0/28"); got[0] != 6 {
+		t.Errorf("%d of 6 pods are in the node's subnet", got[0])
+	}
+	s.within(15*time.Second, func() error { return s.event("Node", "n1", "Unauthorized") })
+	states, err := s.lab.Control.Faults(s.ctx)
+	s.must(err)
+	if asked := states[0].Fired; asked > 6 {
+		t.Errorf("DescribeSubnets was called %d times", asked)
+	}
 }

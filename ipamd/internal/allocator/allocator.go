@@ -27,6 +27,8 @@ type Cloud interface {
 	// Describe returns the ENIs of this instance and, with leftovers, those
 	// that this node created and that are attached to nothing.
 	Describe(ctx context.Context, leftovers bool) ([]pool.ENI, error)
+	// Subnets returns all subnets of the node's VPC and zone.
+	Subnets(context.Context) ([]pool.Subnet, error)
 	// Apply carries out one action.
 	Apply(context.Context, pool.Action) (pool.Result, error)
 }
@@ -196,6 +198,14 @@ func (a *Allocator) Fragmented() []pool.SubnetID {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.pool.Fragmented(time.Now())
+}
+
+// SubnetsUnknown is why the subnets of the node's zone are not known; nil if they
+// are, or need not be.
+func (a *Allocator) SubnetsUnknown() *pool.Failure {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pool.SubnetsUnknown()
 }
 
 // Ready says why no address can be assigned yet, or nil once EC2 has described

@@ -47,6 +47,7 @@ type call string
 
 const (
 	describe call = "describe"
+	subnets  call = "subnets"
 	create   call = "create"
 	attach   call = "attach"
 	protect  call = "protect"
@@ -131,6 +132,17 @@ func (f *fakeEC2) remember() {
 		now = append(now, e)
 	}
 	f.past = append(f.past, moment{time.Now(), now})
+}
+
+// Subnets is the one subnet that there is.
+func (f *fakeEC2) Subnets(ctx context.Context) ([]pool.Subnet, error) {
+	if f.begin(subnets) == throttle {
+		return nil, failure(pool.Throttled, "RequestLimitExceeded")
+	}
+	f.wait(ctx, subnets)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []pool.Subnet{{ID: subnet, Free: f.left}}, nil
 }
 
 // Describe shows the past.
@@ -250,7 +262,7 @@ func (f *fakeEC2) mutating() int { return f.mutatingBefore(time.Now().Add(1)) }
 func (f *fakeEC2) mutatingBefore(end time.Time) int {
 	n := 0
 	for _, c := range f.history() {
-		if c.call != describe && c.at.Before(end) {
+		if c.call != describe && c.call != subnets && c.at.Before(end) {
 			n++
 		}
 	}

@@ -52,6 +52,10 @@ func (a *Allocator) Step(ctx context.Context) (again time.Duration, err error) {
 				flying++
 				go func() { landed <- a.call(ctx, action) }()
 			}
+			if a.askSubnets() {
+				flying++
+				go func() { landed <- a.describeSubnets(ctx) }()
+			}
 		}
 		if flying == 0 && !looking {
 			break
@@ -138,6 +142,11 @@ func (a *Allocator) oldest() time.Duration {
 func (a *Allocator) describe(ctx context.Context) error {
 	now := time.Now()
 	leftovers := a.doubt || now.Sub(a.described) >= a.oldest() || a.detaching()
+	if a.askSubnets() { // at the start: it brings the blocks of the ENIs' subnets as well
+		if failure := a.describeSubnets(ctx); failure != nil {
+			a.log.Warn("the subnets of the zone are not known", "error", failure)
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	enis, err := a.cloud.Describe(ctx, leftovers)

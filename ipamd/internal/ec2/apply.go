@@ -47,7 +47,7 @@ func (c *Cloud) Apply(ctx context.Context, action pool.Action) (pool.Result, err
 // created the first time, if all parameters are the same.
 func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, error) {
 	// Asked first: after the ENI exists, nothing else may fail.
-	block, err := c.subnet(ctx, a.Subnet)
+	block, err := c.subnet(ctx, a.Subnet, "")
 	if err != nil {
 		return pool.Result{}, err
 	}

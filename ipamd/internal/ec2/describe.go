@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -94,7 +95,7 @@ func (c *Cloud) translate(ctx context.Context, found []types.NetworkInterface) (
 			continue
 		}
 		subnet := pool.SubnetID(aws.ToString(e.SubnetId))
-		block, err := c.subnet(ctx, subnet)
+		block, err := c.subnet(ctx, subnet, strings.ToLower(aws.ToString(e.MacAddress)))
 		if err != nil {
 			return nil, err
 		}

@@ -16,8 +16,67 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
 
-// subnet returns the IPv4 block of a subnet, and asks EC2 once for each.
-func (c *Cloud) subnet(ctx context.Context, id pool.SubnetID) (netip.Prefix, error) {
+// Subnets returns the subnets of this instance's VPC and zone that have IPv4
+// addresses.
+func (c *Cloud) Subnets(ctx context.Context) ([]pool.Subnet, error) {
+	const doing = "describing the subnets of VPC %s in %s"
+	pages := ec2.NewDescribeSubnetsPaginator(c.api, &ec2.DescribeSubnetsInput{
+		Filters:    []types.Filter{filter("vpc-id", c.identity.VPC), filter("availability-zone", c.identity.Zone)},
+		MaxResults: aws.Int32(page),
+	}, func(o *ec2.DescribeSubnetsPaginatorOptions) { o.StopOnDuplicateToken = true })
+	var out []pool.Subnet
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fail(err, false, doing, c.identity.VPC, c.identity.Zone)
+		}
+		for _, s := range p.Subnets {
+			if aws.ToString(s.CidrBlock) == "" {
+				continue // of IPv6 alone
+			}
+			if err := c.keepBlock(s); err != nil {
+				return nil, fail(err, false, doing, c.identity.VPC, c.identity.Zone)
+			}
+			subnet := pool.Subnet{ID: pool.SubnetID(aws.ToString(s.SubnetId)), Free: int(aws.ToInt32(s.AvailableIpAddressCount)), Tags: map[string]string{}}
+			for _, t := range s.Tags {
+				subnet.Tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+			}
+			out = append(out, subnet)
+		}
+	}
+	return out, nil
+}
+
+func (c *Cloud) keepBlock(s types.Subnet) error {
+	block, err := netip.ParsePrefix(aws.ToString(s.CidrBlock))
+	if err != nil {
+		return fmt.Errorf("the IPv4 block of %s: %w", aws.ToString(s.SubnetId), err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subnets[pool.SubnetID(aws.ToString(s.SubnetId))] = block
+	return nil
+}
+
+// subnet returns the IPv4 block of a subnet that the interface with this MAC is
+// in, and asks EC2 once for each. Where EC2 may not be asked, the metadata
+// service knows those of attached interfaces.
+func (c *Cloud) subnet(ctx context.Context, id pool.SubnetID, mac string) (netip.Prefix, error) {
+	block, err := c.describeSubnet(ctx, id)
+	if failure := (*pool.Failure)(nil); !errors.As(err, &failure) || failure.Class != pool.Unauthorized || mac == "" {
+		return block, err
+	}
+	text, hint := read(ctx, c.metadata, "network/interfaces/macs/"+mac+"/subnet-ipv4-cidr-block")
+	if hint == nil {
+		hint = c.keepBlock(types.Subnet{SubnetId: aws.String(string(id)), CidrBlock: aws.String(text)})
+	}
+	if hint != nil {
+		return netip.Prefix{}, errors.Join(err, hint)
+	}
+	return c.describeSubnet(ctx, id)
+}
+
+func (c *Cloud) describeSubnet(ctx context.Context, id pool.SubnetID) (netip.Prefix, error) {
 	c.mu.Lock()
 	block, known := c.subnets[id]
 	c.mu.Unlock()
@@ -31,14 +90,12 @@ func (c *Cloud) subnet(ctx context.Context, id pool.SubnetID) (netip.Prefix, err
 	if len(out.Subnets) != 1 {
 		return netip.Prefix{}, fail(fmt.Errorf("EC2 answered with %d subnets, want 1", len(out.Subnets)), false, "describing subnet %s", id)
 	}
-	block, err = netip.ParsePrefix(aws.ToString(out.Subnets[0].CidrBlock))
-	if err != nil {
-		return netip.Prefix{}, fail(err, false, "reading the IPv4 block of subnet %s", id)
+	if err := c.keepBlock(out.Subnets[0]); err != nil {
+		return netip.Prefix{}, fail(err, false, "describing subnet %s", id)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.subnets[id] = block
-	return block, nil
+	return c.subnets[id], nil
 }
 
 // VPCCIDRs returns the IPv4 blocks of the VPC, the primary one first and the

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
@@ -129,5 +130,61 @@ func TestInterfaceLimits(t *testing.T) {
 		if got, ok := interfaceLimits(types.InstanceTypeInfo{NetworkInfo: tt.info}); ok != tt.ok || ok && got != tt.want {
 			t.Errorf("%s: %+v, %v, want %+v, %v", tt.name, got, ok, tt.want, tt.ok)
 		}
+	}
+}
+
+const zoned = `
+profile: none
+vpc: {cidr: 10.0.0.0/16}
+subnets:
+- {name: a, cidr: 10.0.0.0/24, zone: us-west-2a}
+- {name: pods, cidr: 10.0.4.0/22, zone: us-west-2a, tags: {kubernetes.io/role/cni: "1"}, tenants: {addresses: 19}}
+- {name: b, cidr: 10.0.1.0/24, zone: us-west-2b, tags: {kubernetes.io/role/cni: "1"}}
+nodes: [{name: n1, subnet: a}]
+`
+
+// TestSubnets describes those of the node's zone, with what is free and how they
+// are tagged.
+func TestSubnets(t *testing.T) {
+	w := start(t, zoned)
+	got, err := w.cloud.Subnets(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := map[string]pool.SubnetID{}
+	for _, s := range w.status().Subnets {
+		id[s.Name] = pool.SubnetID(s.ID)
+	}
+	want := []pool.Subnet{{ID: id["a"], Free: 250}, {ID: id["pods"], Free: 1000, Tags: map[string]string{"kubernetes.io/role/cni": "1"}}}
+	byID := cmpopts.SortSlices(func(a, b pool.Subnet) bool { return a.ID < b.ID })
+	if diff := cmp.Diff(want, got, byID, byValue); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	w.describe(true)
+	w.apply(pool.CreateENI{Subnet: id["pods"], Token: "token", Created: created})
+	if n := w.attempts("DescribeSubnets"); n != 1 {
+		t.Errorf("subnets were described %d times, want once for all of them", n)
+	}
+}
+
+// TestSubnetsUnknown has a role that lacks ec2:DescribeSubnets: the metadata
+// service says what must be known.
+func TestSubnetsUnknown(t *testing.T) {
+	w := start(t, zoned)
+	w.fault("{action: DescribeSubnets, effect: {error: {code: UnauthorizedOperation}}}")
+	subnets, err := w.cloud.Subnets(t.Context())
+	if f := w.failure(subnets, err); f.Class != pool.Unauthorized {
+		t.Errorf("%s (%v), want unauthorized", f.Class, f)
+	}
+	if got := w.eni(w.id.PrimaryENI).SubnetCIDR; got != netip.MustParsePrefix("10.0.0.0/24") {
+		t.Errorf("block of the primary ENI's subnet: %s", got)
+	}
+	if got := w.apply(w.create("token", 1)).Created.SubnetCIDR; got != netip.MustParsePrefix("10.0.0.0/24") {
+		t.Errorf("block of a new ENI's subnet: %s", got)
+	}
+	other := w.create("other", 1)
+	other.Subnet = "subnet-00000000000000000"
+	if f := w.refused(other); f.Class != pool.Unauthorized {
+		t.Errorf("in a subnet that nobody describes: %s (%v), want unauthorized", f.Class, f)
 	}
 }

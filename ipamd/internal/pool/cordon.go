@@ -18,20 +18,13 @@ func (p *Pool) spareNow(assigned int) spare {
 	return p.settings.spareFor(assigned)
 }
 
-// shut says why a cordoned node has no address to come; nil if its ENIs have
-// room for some.
+// shut says why no ENI is ever created as things are; nil if one may be.
 func (p *Pool) shut() *Refusal {
-	if !p.cordoned {
-		return nil
+	switch {
+	case p.cordoned:
+		return &Refusal{Cause: Cordoned, Message: "the node is cordoned, so that no ENI is created, and those that it has are full: uncordon it, or set AWS_MANAGE_ENIS_NON_SCHEDULABLE to true"}
+	case p.primary() != nil && len(p.candidates()) == 0:
+		return &Refusal{Cause: NoSubnet, Message: fmt.Sprintf("subnet %s is kept from pods by its tag %s=0, and no other subnet of the zone is for them: tag one with %s=1", p.primary().Subnet, TagRole, TagRole)}
 	}
-	enis := 0
-	for _, e := range p.enis {
-		if !p.managed(e.ENI) || e.Status == Available {
-			continue
-		}
-		if enis++; p.room(e) > 0 {
-			return nil
-		}
-	}
-	return &Refusal{Cause: Cordoned, Message: fmt.Sprintf("the node is cordoned, so that no ENI is created, and its %d ENIs for pods are full: uncordon it, or set AWS_MANAGE_ENIS_NON_SCHEDULABLE to true", enis)}
+	return nil
 }

@@ -66,6 +66,9 @@ func (p *Pool) Failed(action Action, f *Failure, now time.Time) {
 		p.fragmented[p.subnetOf(action)] = now.Add(fragmentedFor)
 		return
 	}
+	if f.Class == SubnetFull && !ofPrefixes(action) {
+		p.count(action, false)
+	}
 	if f.Class == SubnetFull && asked(action) > 1 {
 		// EC2 gives all or nothing; there may be room for one.
 		p.scarce[p.subnetOf(action)] = now.Add(scarceFor)
@@ -243,6 +246,8 @@ const (
 	CallFailed
 	// NoPlace: it is not known in which subnet to make ENIs.
 	NoPlace
+	// NoSubnet: all subnets are kept from pods by their tags.
+	NoSubnet
 	// Cordoned: the node is to create no ENI, and those that it has are full.
 	Cordoned
 )
@@ -279,7 +284,7 @@ func (p *Pool) Why(now time.Time) *Refusal {
 		}
 		return &Refusal{Cause: TooManyPods, Hopeless: true, Message: fmt.Sprintf("this node can hold %d pod addresses (%d ENIs with %d each, less what others use), and all are assigned", c.MaxAddresses, c.MaxENIs, p.settings.Limits.slots()*p.unit())}
 	}
-	if why := p.shut(); why != nil {
+	if why := p.shut(); why != nil && !p.roomLeft() {
 		return why
 	}
 	if b, f := p.obstacle(now); f != nil {

@@ -103,6 +103,10 @@ type ENI struct {
 // after the network's own (VPC user guide, "Subnet CIDR blocks").
 func (e ENI) Gateway() netip.Addr { return e.SubnetCIDR.Masked().Addr().Next() }
 
+// common says whether an ENI is of the type that we create; others are there for
+// a purpose of their own.
+func (e ENI) common() bool { return e.Type == "" || e.Type == "interface" }
+
 // Limits are the interface limits of an instance type, on its default card.
 type Limits struct {
 	ENIs            int // including the primary one

@@ -179,6 +179,7 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 			p.enis[r.Created.ID] = &entry{ENI: *r.Created, changed: now, since: now, doubted: now}
 		}
 		p.resolve(a)
+		p.count(a, true)
 		p.unblock(block{create, string(a.Subnet)})
 	case AttachENI:
 		if e := p.enis[a.ENI]; e != nil {
@@ -194,6 +195,7 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 		p.unblock(block{protect, string(a.ENI)})
 	case AssignAddresses:
 		p.learn(a.ENI, r, now)
+		p.count(a, true)
 		p.unblock(blockOfAssign(a))
 	case UnassignAddresses:
 		p.unlearn(a, now)

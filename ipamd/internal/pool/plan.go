@@ -48,6 +48,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	}
 	g.create()
 	g.shrink(all)
+	g.drain(all)
 	return g.actions
 }
 
@@ -98,7 +99,7 @@ func (g *growth) countOn(action Action) {
 // expect counts on an ENI that is created, or about to be.
 func (g *growth) expect(a CreateENI) {
 	g.need -= a.Addresses + a.Prefixes*prefixSize
-	g.coming += (g.settings.Limits.slots() - a.Addresses - a.Prefixes) * g.perSlot(a.Subnet)
+	g.later(a.Subnet, g.settings.Limits.slots()-a.Addresses-a.Prefixes)
 	g.slots++
 }
 
@@ -125,7 +126,7 @@ func (g *growth) overdue(e *entry) bool { return !e.ready && g.now.Sub(e.since) 
 // finish brings an ENI of ours to where it should be: attached if it is
 // needed, and then deleted with the instance.
 func (g *growth) finish(e *entry) {
-	if e.Tags[TagInstance] != g.settings.InstanceID || e.missing {
+	if e.Tags[TagInstance] != g.settings.InstanceID || e.missing || e.Card != 0 || !e.common() {
 		return
 	}
 	switch {
@@ -154,11 +155,11 @@ func (g *growth) attachOrDelete(e *entry) {
 	}
 	inUse := g.serves(e)
 	fresh := g.now.Sub(e.changed) < recent // created a moment ago, for a demand that may come back
-	if !e.retired && g.slots < g.maxENIs() && (inUse || !g.cordoned && (g.need > 0 || fresh) && refused < hopeless) {
+	if !e.retired && g.slots < g.maxENIs() && (inUse || !g.cordoned && !g.excluded(e.Subnet) && (g.need > 0 || fresh) && refused < hopeless) {
 		g.slots++
 		g.need -= e.size() // another ENI would not be attached sooner
 		if g.blocked(key, g.now) {
-			g.coming += g.room(e) * g.perSlot(e.Subnet)
+			g.later(e.Subnet, g.room(e))
 			return
 		}
 		g.busy[key] = true
@@ -289,7 +290,7 @@ func (g *growth) fill(e *entry) {
 		return
 	}
 	if g.asked[e.ID] > 0 && pods == 0 && g.need <= g.spare.high {
-		g.coming += room * g.perSlot(e.Subnet)
+		g.later(e.Subnet, room)
 		return
 	}
 	count := slots * g.perSlot(e.Subnet)
@@ -363,52 +364,6 @@ func (g *growth) full(subnet SubnetID) bool {
 }
 
 func (g *growth) isScarce(subnet SubnetID) bool { return g.scarce[subnet].After(g.now) }
-
-// create asks for further ENIs, each with the addresses that it should bring,
-// in the subnet and with the security groups of the primary one, or those that
-// were told. An ENI takes
-// an address for itself: where they are scarce, none is created while a call
-// may bring what is needed. Nor is one while those on their way have room: they
-// are asked for more when they are there.
-func (g *growth) create() {
-	g.need -= g.coming
-	place, ok := g.where()
-	if !ok || g.cordoned || g.blocked(block{create, string(place.Subnet)}, g.now) {
-		return
-	}
-	for g.slots < g.maxENIs() && !(g.asking && g.isScarce(place.Subnet)) {
-		slots := min(g.settings.Limits.slots(), g.wanted(place.Subnet))
-		if slots <= 0 {
-			return
-		}
-		g.asking = true
-		g.tokens++
-		c := CreateENI{
-			Subnet: place.Subnet, SecurityGroups: place.SecurityGroups, Prefixes6: g.settings.prefixes6(),
-			Token: fmt.Sprintf("%s-%d-%d", g.settings.InstanceID, g.now.UnixNano(), g.tokens), Created: g.now, Reason: g.reason,
-		}
-		if c.Addresses = slots; g.prefixes(place.Subnet) {
-			c.Addresses, c.Prefixes = 0, slots
-		}
-		g.need -= slots * g.perSlot(place.Subnet)
-		g.slots++
-		g.actions = append(g.actions, c)
-	}
-}
-
-// where is the place of a new ENI; false if it is not known.
-func (p *Pool) where() (Place, bool) {
-	primary := p.primary()
-	switch {
-	case primary == nil, p.place != nil && p.place.Missing != "":
-		return Place{}, false
-	case p.place == nil:
-		return Place{Subnet: primary.Subnet, SecurityGroups: primary.SecurityGroups}, true
-	case len(p.place.SecurityGroups) == 0:
-		return Place{Subnet: p.place.Subnet, SecurityGroups: primary.SecurityGroups}, true
-	}
-	return *p.place, true
-}
 
 func (p *Pool) primary() *entry {
 	for _, e := range p.enis {

@@ -35,6 +35,10 @@ type Settings struct {
 	ReleaseAfter   time.Duration // for how long there must be too much before it is given back, and how old an ENI must be; 0: nothing ever is
 	ManageUntagged bool          // ENIs without our tag are ours to use
 	InstanceID     string
+	// Discovery: ENIs are made also in subnets that are tagged for pods of the
+	// cluster, and in none that is kept from them. See TagRole.
+	Discovery   bool
+	ClusterName string // empty: subnets that are for certain clusters are not ours
 }
 
 // Tags by which ENIs are told apart (amazon-vpc-cni-k8s, docs/eni-and-ip-target.md).
@@ -77,6 +81,7 @@ type Pool struct {
 	inUse      map[netip.Addr]bool // free addresses that the node uses itself
 	keepAll    bool                // nothing is given back
 	observed   bool                // EC2 was described at least once
+	zone       zone                // the subnets that there are
 	tokens     int                 // CreateENI actions planned, for idempotency tokens
 }
 
@@ -280,14 +285,20 @@ func (p *Pool) capacity() int {
 	if p.settings.Families == IPv6 {
 		return prefix6Size
 	}
-	slots, sum := p.maxENIs(), 0
+	slots, sum, held := p.maxENIs(), 0, map[ENIID]int{}
+	for _, a := range p.held {
+		held[a.ENI]++
+	}
 	for _, e := range p.enis {
 		if e.Card != 0 || e.Status == Available {
 			continue
 		}
 		slots--
-		if p.managed(e.ENI) {
+		switch {
+		case p.forPods(e):
 			sum += p.room(e)*p.unit() + e.size() - e.inQuarantine()
+		case p.excluded(e.Subnet):
+			sum += held[e.ID]
 		}
 	}
 	return sum + max(slots, 0)*p.settings.Limits.slots()*p.unit()
@@ -329,12 +340,17 @@ func (p *Pool) countFree(e *entry, now time.Time) int {
 }
 
 // usable says whether pods may get addresses of an ENI.
-func (p *Pool) usable(e *entry) bool { return p.managed(e.ENI) && !e.missing && !e.retired }
+func (p *Pool) usable(e *entry) bool { return p.forPods(e) && !e.missing && !e.retired }
 
 func (p *Pool) eachFree(e *entry, now time.Time, do func(netip.Addr)) {
 	if !p.usable(e) {
 		return
 	}
+	p.eachIdle(e, now, do)
+}
+
+// eachIdle are the addresses of an ENI that no pod has or had a moment ago.
+func (p *Pool) eachIdle(e *entry, now time.Time, do func(netip.Addr)) {
 	for a := range e.all() {
 		if _, taken := p.owner[a]; !taken && !p.leaving[a] && !p.cooling[a].After(now) && !e.quarantined(a) && !p.inUse[a] {
 			do(a)

@@ -31,8 +31,8 @@ func (g *growth) shrink(all []*entry) {
 		return
 	}
 	for _, e := range slices.Backward(g.fullestFirst()) {
-		if excess > 0 && g.ours(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
-			excess -= g.giveBack(e, excess)
+		if excess > 0 && g.ours(e) && g.usable(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
+			excess -= g.giveBack(e, excess, "too many for a while, "+g.spare.reason)
 		}
 	}
 }
@@ -49,22 +49,28 @@ func (g *growth) removable(all []*entry, excess int) *entry {
 		return nil
 	}
 	for _, e := range slices.Backward(all) {
-		if !e.Primary && e.AttachmentID != "" && (e.Type == "" || e.Type == "interface") && g.ours(e) && e.size() <= excess &&
-			g.now.Sub(e.changed) >= g.settings.ReleaseAfter && !g.serves(e) && !g.rests(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
+		if g.ours(e) && g.usable(e) && e.size() <= excess && g.detachable(e) && !g.blocked(block{release, string(e.ID)}, g.now) {
 			return e
 		}
 	}
 	return nil
 }
 
+// detachable says whether an ENI may go: one of the common type that has been
+// there for a while and that no pod needs.
+func (g *growth) detachable(e *entry) bool {
+	return !e.Primary && e.AttachmentID != "" && e.common() &&
+		g.now.Sub(e.changed) >= g.settings.ReleaseAfter && !g.serves(e) && !g.rests(e)
+}
+
 // giveBack unassigns up to so many addresses of an ENI: whole prefixes, and
 // single addresses, the last ones first.
-func (g *growth) giveBack(e *entry, excess int) int {
-	a := UnassignAddresses{ENI: e.ID, Reason: "too many for a while, " + g.spare.reason}
+func (g *growth) giveBack(e *entry, excess int, why string) int {
+	a := UnassignAddresses{ENI: e.ID, Reason: why}
 	gone := 0
 	free := map[netip.Prefix]int{}
 	var single []netip.Addr
-	g.eachFree(e, g.now, func(address netip.Addr) {
+	g.eachIdle(e, g.now, func(address netip.Addr) {
 		if b := e.block(address); b.IsValid() {
 			free[b]++
 		} else {

@@ -115,6 +115,8 @@ func reasonOf(r *pool.Refusal) rpc.Reason {
 		return rpc.Reason_REASON_TOO_MANY_PODS
 	case pool.NoPlace:
 		return rpc.Reason_REASON_NO_ENI_CONFIG
+	case pool.NoSubnet:
+		return rpc.Reason_REASON_NO_SUBNET
 	case pool.Cordoned:
 		return rpc.Reason_REASON_NODE_CORDONED
 	case pool.DeviceLate:
