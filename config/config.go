@@ -48,6 +48,8 @@ type Network struct {
 	// ConnectionMark is value and mask of the mark on connections that must
 	// leave by the primary ENI; never 0.
 	ConnectionMark uint32
+	// IPv4 and IPv6 are the families of which a pod gets an address, one of each.
+	IPv4, IPv6 bool
 	// NodePortSupport keeps replies to node ports on the primary ENI.
 	NodePortSupport bool
 	// ExternalServices are IPv4 destinations that the main table routes, also

@@ -24,7 +24,7 @@ func Load(lookup func(variable string) (string, bool)) (Config, []string, error)
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, c.settlePodMTU())
+	errs = append(errs, c.settlePodMTU(), c.checkFamilies())
 	if c.SNAT.External && len(c.SNAT.Excluded) > 0 {
 		warnings = append(warnings, "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS has no effect while AWS_VPC_K8S_CNI_EXTERNALSNAT is true")
 	}
@@ -60,6 +60,22 @@ func (c *Config) settlePodMTU() error {
 	if c.Network.PodMTU > c.Network.MTU {
 		return fmt.Errorf("POD_MTU=%q: larger than the MTU of the ENIs; want 576..%d bytes",
 			strconv.Itoa(c.Network.PodMTU), c.Network.MTU)
+	}
+	return nil
+}
+
+// checkFamilies refuses what leaves pods without an address, or what goes with
+// IPv4 only.
+func (c *Config) checkFamilies() error {
+	switch {
+	case c.Network.IPv4:
+		return nil
+	case !c.Network.IPv6:
+		return errors.New(`ENABLE_IPv4="false": pods would have no address; want true, or ENABLE_IPv6="true" beside it`)
+	case !c.Pool.Prefixes:
+		return errors.New(`ENABLE_PREFIX_DELEGATION="false": IPv6 addresses are of a prefix; want true with ENABLE_IPv6="true" and ENABLE_IPv4="false"`)
+	case c.Pool.CustomNetwork:
+		return errors.New(`AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG="true": pods with IPv6 alone are all on the primary ENI; want false with ENABLE_IPv4="false"`)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func env(vars map[string]string) func(string) (string, bool) {
 
 func defaults() Config {
 	return Config{
-		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true},
+		Network: Network{MTU: 9001, PodMTU: 9001, VethPrefix: "eni", ConnectionMark: 0x80, NodePortSupport: true, IPv4: true},
 		SNAT:    SNAT{Random: RandomPRNG},
 		Pool:    Pool{CoolDown: 30 * time.Second, Discovery: true, ManageUntagged: true, AssignWait: 30 * time.Second, WarmENIs: Unset, WarmPrefixes: Unset, ReleaseAfter: time.Minute, ENIConfigAnnotation: "k8s.amazonaws.com/eniConfig", ENIConfigLabel: "k8s.amazonaws.com/eniConfig"},
 		EC2:     EC2{HTTPTimeout: 10 * time.Second, SweepEvery: time.Hour},
@@ -85,6 +85,7 @@ func TestLoadGood(t *testing.T) {
 		variable, value string
 		want            func(*Config)
 	}{
+		{"ENABLE_IPv6", "true", func(c *Config) { c.Network.IPv6 = true }},
 		{"ENABLE_PREFIX_DELEGATION", "true", func(c *Config) { c.Pool.Prefixes = true }},
 		{"AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG", "true", func(c *Config) { c.Pool.CustomNetwork = true }},
 		{"ENABLE_SUBNET_DISCOVERY", "false", func(c *Config) { c.Pool.Discovery = false }},
@@ -210,14 +211,14 @@ func bad() map[string][]string {
 		"WARM_IP_TARGET": {"-1", "x"}, "MINIMUM_IP_TARGET": {"-1"}, "WARM_PREFIX_TARGET": {"-1", "1.5"}, "WARM_ENI_TARGET": {"-1", "32769"},
 		"CAUSEWAY_RELEASE_AFTER": {"25h", "60"},
 		"ENI_CONFIG_LABEL_DEF":   {"a b", "a/b/c"}, "ENI_CONFIG_ANNOTATION_DEF": {"-x"},
-		"ENABLE_IPv4":                   {"false", "0"},
+		"ENABLE_IPv4":                   {"yes", "false", "0"},
 		"NETWORK_POLICY_ENFORCING_MODE": {"strict", "true"},
 	}
-	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "DISABLE_LEAKED_ENI_CLEANUP", "ENABLE_PREFIX_DELEGATION", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
+	for _, v := range []string{"AWS_VPC_CNI_NODE_PORT_SUPPORT", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "MANAGE_UNTAGGED_ENI", "DISABLE_METRICS", "DISABLE_LEAKED_ENI_CLEANUP", "ENABLE_PREFIX_DELEGATION", "ENABLE_IPv6", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
 		"CAUSEWAY_MASQUERADE_ALL", "CAUSEWAY_LOCALHOST_NODE_PORTS", "CAUSEWAY_CONNTRACK_TCP_LIBERAL"} {
 		vars[v] = []string{"yes", "2", "on", " true"}
 	}
-	for _, v := range []string{"ENABLE_IPv6", "ENABLE_V6_EGRESS",
+	for _, v := range []string{"ENABLE_V6_EGRESS",
 		"ENABLE_POD_ENI", "ENABLE_MULTI_NIC", "ENABLE_IMDS_ONLY_MODE", "DISABLE_NETWORK_RESOURCE_PROVISIONING",
 		"DISABLE_POD_V6", "DISABLE_INTROSPECTION", "ANNOTATE_POD_IP", "ENABLE_BANDWIDTH_PLUGIN"} {
 		vars[v] = []string{"true", "1", "yes"}
@@ -254,7 +255,12 @@ func TestErrorText(t *testing.T) {
 			`POD_MTU="1501": larger than the MTU of the ENIs; want 576..1500 bytes`},
 		{map[string]string{"AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS": "192.0.2.0/24,x"},
 			`AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS="192.0.2.0/24,x": entry "x" is not an IPv4 CIDR; want IPv4 CIDRs, separated by commas`},
-		{map[string]string{"ENABLE_IPv6": "true"}, `ENABLE_IPv6="true": not carried out by this version; want only false`},
+		{map[string]string{"ENABLE_V6_EGRESS": "true"}, `ENABLE_V6_EGRESS="true": not carried out by this version; want only false`},
+		{map[string]string{"ENABLE_IPv4": "false"}, `ENABLE_IPv4="false": pods would have no address; want true, or ENABLE_IPv6="true" beside it`},
+		{map[string]string{"ENABLE_IPv4": "false", "ENABLE_IPv6": "true"},
+			`ENABLE_PREFIX_DELEGATION="false": IPv6 addresses are of a prefix; want true with ENABLE_IPv6="true" and ENABLE_IPv4="false"`},
+		{map[string]string{"ENABLE_IPv4": "false", "ENABLE_IPv6": "true", "ENABLE_PREFIX_DELEGATION": "true", "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG": "true"},
+			`AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG="true": pods with IPv6 alone are all on the primary ENI; want false with ENABLE_IPv4="false"`},
 	} {
 		_, _, err := Load(env(test.vars))
 		if err == nil || err.Error() != test.want {

@@ -32,6 +32,11 @@ const (
 	// PodGateway is the link-local next hop inside every pod. No link has
 	// it; a permanent neighbour entry leads to the host end of the veth.
 	PodGateway = "169.254.1.1"
+	// PodGateway6 is the same for IPv6.
+	PodGateway6 = "fe80::1"
+	// VPCGateway6 is the VPC router's IPv6 address in every subnet (VPC user
+	// guide, "Subnet CIDR blocks").
+	VPCGateway6 = "fe80:ec2::1"
 
 	// DeadLinkGroup is the link group into which a deleted pod's veth is
 	// moved until its namespace, or the daemon, removes it. ("cw" in ASCII.)

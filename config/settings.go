@@ -36,6 +36,10 @@ func settings() []setting {
 			"answer node ports by the primary ENI", into(parseBool, func(c *Config) *bool { return &c.Network.NodePortSupport })},
 		{"Network.ExternalServices", "AWS_EXTERNAL_SERVICE_CIDRS", "", "IPv4 CIDRs, separated by commas, not 0.0.0.0/0",
 			"destinations that the main table routes for all pods", into(optional(parseDestinations), func(c *Config) *[]netip.Prefix { return &c.Network.ExternalServices })},
+		{"Network.IPv4", "ENABLE_IPv4", "true", boolean + "; not both this and ENABLE_IPv6 false",
+			"an IPv4 address for each pod; with ENABLE_IPv6 beside it, both of one ENI", into(parseBool, func(c *Config) *bool { return &c.Network.IPv4 })},
+		{"Network.IPv6", "ENABLE_IPv6", "false", boolean,
+			"an IPv6 address for each pod, of a /80 of its ENI; without ENABLE_IPv4 of the primary one, and ENABLE_PREFIX_DELEGATION is needed", into(parseBool, func(c *Config) *bool { return &c.Network.IPv6 })},
 
 		{"SNAT.External", "AWS_VPC_K8S_CNI_EXTERNALSNAT", "false", boolean,
 			"a NAT gateway does SNAT; the node does none", into(parseBool, func(c *Config) *bool { return &c.SNAT.External })},
@@ -70,8 +74,6 @@ func settings() []setting {
 		{"Daemon.IPTables", "CAUSEWAY_IPTABLES", "auto", "auto, nft or legacy",
 			"the iptables that is written; auto: the one the node uses", into(parseChoice(IPTablesAuto, IPTablesNFT, IPTablesLegacy), func(c *Config) *IPTables { return &c.Daemon.IPTables })},
 	}, hostSettings(), proxySettings(), []setting{
-		must("ENABLE_IPv4", true, "IPv4 for pods; always on"),
-		must("ENABLE_IPv6", false, "IPv6 for pods"),
 		must("ENABLE_V6_EGRESS", false, "IPv6 egress of IPv4 pods"),
 		must("ENABLE_POD_ENI", false, "branch ENIs, security groups for pods"),
 		must("ENABLE_MULTI_NIC", false, "several interfaces in a pod"),

@@ -146,8 +146,12 @@ func (d *daemon) start(ctx context.Context, tasks *errgroup.Group, api *kube.Cli
 	if d.service != nil {
 		named = d.service.services.Names
 	}
+	plan := poolSettings(d.config.Pool, d.config.EC2.ClusterName, limits, identity, d.log)
+	if plan.Families, err = families(d.config.Network, limits, identity.InstanceType); err != nil {
+		return err
+	}
 	book, err := allocator.New(allocator.Settings{Wait: d.config.Pool.AssignWait, Empty: d.metrics.NoAddress, Named: named,
-		Pool: poolSettings(d.config.Pool, d.config.EC2.ClusterName, limits, identity, d.log)}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
+		Pool: plan}, cloud, store, time.Now(), d.log, rounds.wakePool, rounds.wakeBook)
 	if err != nil {
 		return err
 	}

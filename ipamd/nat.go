@@ -101,7 +101,7 @@ func newNAT(c config.Config, identity ec2.Identity, rules *proxy.Proxy, v *vpc, 
 		return nil, err
 	}
 	return &nat{proxy: rules, vpc: v, kernel: handle, mac: mac, log: log, counted: counted, want: proxy.NodeNAT{
-		PrimaryAddr: identity.PrimaryAddress, Excluded: c.SNAT.Excluded, External: c.SNAT.External, Randomize: random,
+		PrimaryAddr: identity.PrimaryAddress, Excluded: c.SNAT.Excluded, External: c.SNAT.External || !c.Network.IPv4, Randomize: random,
 		NodePorts: c.Network.NodePortSupport, Mark: c.Network.ConnectionMark, VethPrefix: c.Network.VethPrefix,
 	}}, nil
 }

@@ -162,8 +162,6 @@ func (p *serviceProxy) keep(s proxy.ServiceSettings) {
 func (p *serviceProxy) follow(book *allocator.Allocator) {
 	now := map[service.Key]bool{}
 	for _, a := range book.HostPorts() {
-		k := podKey(a)
-		now[k] = true
 		ports := make([]service.PodPort, 0, len(a.Ports))
 		for _, port := range a.Ports {
 			ports = append(ports, service.PodPort{
@@ -171,7 +169,14 @@ func (p *serviceProxy) follow(book *allocator.Allocator) {
 				Container: port.Container, Protocol: service.Protocol(strings.ToUpper(port.Protocol)),
 			})
 		}
-		p.services.SetHostPorts(k, a.Address, ports)
+		for i, address := range a.Addresses() {
+			k := podKey(a)
+			if i > 0 {
+				k.Name += ".ipv6" // a pod has one address here, and this one two
+			}
+			now[k] = true
+			p.services.SetHostPorts(k, address, ports)
+		}
 	}
 	for k := range p.hostPorts {
 		if !now[k] {

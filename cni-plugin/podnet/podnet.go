@@ -28,8 +28,16 @@ type Assignment struct {
 // Address is one of a pod's addresses.
 type Address struct {
 	IP      netip.Addr
-	Gateway netip.Addr // link-local; no link has it
+	Gateway netip.Addr // link-local; no link has it (Gateway)
 	Table   int        // that traffic from the pod looks up; config.TableMain for the primary ENI
+}
+
+// Gateway is the next hop inside the pod for an address of its family.
+func Gateway(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		return netip.MustParseAddr(config.PodGateway6)
+	}
+	return netip.MustParseAddr(config.PodGateway)
 }
 
 // VethName is the name of a pod's host-side link: the prefix and the first 11
@@ -47,9 +55,13 @@ func Veth(a Assignment) linux.State {
 	}}}
 }
 
-// Host is what routes packets to and from the pod on the host: a /32 route
-// and rule 512 to it, and, for a pod of a secondary ENI, rule 1536 that sends
-// its packets out by that ENI. A pod cannot advertise itself as a router.
+// Host is what routes packets to and from the pod on the host: a /32 or /128
+// route and rule 512 to it, and, for a pod of a secondary ENI, rule 1536 that
+// sends its packets out by that ENI. A pod cannot advertise itself as a router.
+//
+// While the pod's hardware address is known, as when it is wired, an IPv6
+// address gets a neighbour entry: the kernel asks for neighbours only when its
+// own address on a new link has been there for a second or two.
 func Host(a Assignment) linux.State {
 	s := linux.State{
 		Sysctls: []linux.Sysctl{{Key: "net/ipv6/conf/" + a.HostLink + "/accept_ra", Value: "0"}},
@@ -61,16 +73,23 @@ func Host(a Assignment) linux.State {
 		if addr.Table != config.TableMain {
 			s.Rules = append(s.Rules, linux.Rule{Priority: config.RuleFromPod, From: to, Table: addr.Table})
 		}
+		if addr.IP.Is6() && a.PodMAC != (linux.MAC{}) {
+			s.Neighs = append(s.Neighs, linux.Neigh{Link: a.HostLink, IP: addr.IP, MAC: a.PodMAC})
+		}
 	}
 	return s
 }
 
-// Pod is the inside: a /32 address and a default route by way of a link-local
-// gateway that no one owns, whose neighbour entry is the host end.
+// Pod is the inside: a /32 or /128 address and a default route by way of a
+// link-local gateway that no one owns, whose neighbour entry is the host end. A
+// runtime may have switched IPv6 off; with an IPv6 address it is on.
 func Pod(a Assignment) linux.State {
 	s := linux.State{Links: []linux.Link{{Name: a.PodLink, MAC: a.PodMAC, MTU: a.MTU, Up: true}}}
 	for _, addr := range a.Addresses {
 		gateway := linux.HostPrefix(addr.Gateway)
+		if addr.IP.Is6() {
+			s.Sysctls = append(s.Sysctls, enabled6("lo"), enabled6(a.PodLink))
+		}
 		s.Addrs = append(s.Addrs, linux.Addr{Link: a.PodLink, Prefix: linux.HostPrefix(addr.IP)})
 		s.Neighs = append(s.Neighs, linux.Neigh{Link: a.PodLink, IP: addr.Gateway, MAC: a.HostMAC})
 		s.Routes = append(s.Routes,
@@ -78,6 +97,10 @@ func Pod(a Assignment) linux.State {
 			linux.Route{Table: config.TableMain, Dst: defaultOf(addr.IP), Via: addr.Gateway, Link: a.PodLink})
 	}
 	return s
+}
+
+func enabled6(link string) linux.Sysctl {
+	return linux.Sysctl{Key: "net/ipv6/conf/" + link + "/disable_ipv6", Value: "0"}
 }
 
 func defaultOf(a netip.Addr) netip.Prefix {

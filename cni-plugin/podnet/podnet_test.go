@@ -29,8 +29,12 @@ func pod(ip string, table int) Assignment {
 
 func TestPlans(t *testing.T) {
 	primary, secondary := pod("192.168.1.51", config.TableMain), pod("192.168.1.61", 2)
+	both := pod("192.168.1.61", 2)
+	six := netip.MustParseAddr("2001:db8::1")
+	both.Addresses = append(both.Addresses, Address{IP: six, Gateway: Gateway(six), Table: 2})
 	for name, state := range map[string]linux.State{
 		"veth": Veth(primary), "host-primary": Host(primary), "host-secondary": Host(secondary), "pod": Pod(secondary),
+		"host-dual": Host(both), "pod-dual": Pod(both),
 	} {
 		want, err := os.ReadFile(filepath.Join("testdata", name+".golden"))
 		if err != nil {

@@ -99,6 +99,9 @@ func compare(host, pod *kernel.Handle, plan podnet.Assignment) ([]string, error)
 		}
 	}
 	havePod, err := pod.ObservePod()
+	if err == nil {
+		havePod.Sysctls, err = pod.Sysctls(podnet.Pod(plan).SysctlKeys())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type fakeIpamd struct {
 	held    map[string]*rpc.Assignment
 	failure *rpc.Failure
 	old     bool // knows no host ports
+	dual    bool // gives pods an IPv6 address, too
 	next    int
 }
 
@@ -57,6 +58,10 @@ func (f *fakeIpamd) Assign(_ context.Context, r *rpc.AssignRequest) (*rpc.Assign
 		f.held[id] = &rpc.Assignment{
 			Attachment: r.GetAttachment(), Pod: r.GetPod(), Netns: r.GetNetns(), HostInterface: "eni0123456789a", Mtu: 9001,
 			Addresses: []*rpc.Address{{Ip: fmt.Sprintf("10.0.0.%d", f.next), Gateway: "169.254.1.1", RouteTable: 2, Eni: "eni-1", DeviceNumber: 1}},
+		}
+		if f.dual {
+			f.held[id].Addresses = append(f.held[id].Addresses, &rpc.Address{
+				Ip: fmt.Sprintf("2001:db8::%d", f.next), Gateway: "fe80::1", RouteTable: 2, Eni: "eni-1", DeviceNumber: 1})
 		}
 		if !f.old {
 			f.held[id].PortMappings = r.GetPortMappings()

@@ -88,12 +88,27 @@ func file(entries ...string) []byte {
 	return []byte(`{"version":"vpc-cni-ipam/1","allocations":[` + strings.Join(append(entries, good), ",") + `]}`)
 }
 
+// A node of an IPv6 cluster has the same file, with the addresses in ipv6.
+func TestIPv6(t *testing.T) {
+	want := pods()
+	want[0].Address, want[1].Address = netip.MustParseAddr("2001:db8::5"), netip.MustParseAddr("2001:db8::6")
+	text, _, refused, err := Format(want)
+	if err != nil || len(refused) > 0 || !strings.Contains(string(text), `"ipv6":"2001:db8::5"`) || strings.Contains(string(text), "ipv4") {
+		t.Fatalf("%s, refused %v, error %v", text, refused, err)
+	}
+	got, refused, err := Parse(text, "eni")
+	if d := cmp.Diff(want, got, compare); d != "" || err != nil || len(refused) > 0 {
+		t.Errorf("refused %v, error %v, assignments (-want +got):\n%s", refused, err, d)
+	}
+}
+
 func TestParseKeepsGoodEntries(t *testing.T) {
 	const rest = `"allocationTimestamp":1,"metadata":{"k8sPodNamespace":"default","k8sPodName":"x"}`
 	for _, test := range []struct{ name, entry, want string }{
 		{"no address", `{"containerID":"c2","ifName":"eth0",` + rest + `}`, `ipv4 is "" and ipv6 is ""`},
 		{"address that is none", `{"containerID":"c2","ifName":"eth0","ipv4":"10.0.0",` + rest + `}`, `address "10.0.0" of container "c2", pod "default/x": allocations[0]: ipv4 is "10.0.0"`},
-		{"IPv6", `{"containerID":"c2","ifName":"eth0","ipv6":"2001:db8::1",` + rest + `}`, `ipv6 is "2001:db8::1"`},
+		{"both families", `{"containerID":"c2","ifName":"eth0","ipv4":"10.0.0.6","ipv6":"2001:db8::1",` + rest + `}`, `ipv6 is "2001:db8::1"`},
+		{"IPv6 as IPv4", `{"containerID":"c2","ifName":"eth0","ipv4":"2001:db8::1",` + rest + `}`, `ipv4 is "2001:db8::1"`},
 		{"no container", `{"ifName":"eth0","ipv4":"10.0.0.6",` + rest + `}`, `containerID is ""`},
 		{"no interface", `{"containerID":"c2","ipv4":"10.0.0.6",` + rest + `}`, `ifName is ""`},
 		{"no pod", `{"containerID":"c2","ifName":"eth0","ipv4":"10.0.0.6","metadata":{"k8sPodNamespace":"default"}}`, `metadata.k8sPodName is ""`},
@@ -118,7 +133,7 @@ func TestParseKeepsGoodEntries(t *testing.T) {
 
 func TestFormatRefuses(t *testing.T) {
 	for want, change := range map[string]func(*pool.Assignment){
-		"not IPv4":               func(a *pool.Assignment) { a.Address = netip.MustParseAddr("2001:db8::1") },
+		"one address of a pod":   func(a *pool.Assignment) { a.Second = netip.MustParseAddr("2001:db8::1") },
 		"not known whose":        func(a *pool.Assignment) { a.Pod = pool.Pod{} },
 		`link is "enidifferent"`: func(a *pool.Assignment) { a.Link = "enidifferent" },
 	} {

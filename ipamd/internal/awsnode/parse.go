@@ -57,9 +57,9 @@ func parseEntry(raw json.RawMessage, vethPrefix string) (pool.Assignment, *Refus
 			return pool.Assignment{}, bad
 		}
 	}
-	address, err := netip.ParseAddr(e.IPv4)
-	if err != nil || !address.Is4() {
-		bad.Reason = fmt.Sprintf("ipv4 is %q and ipv6 is %q, want an IPv4 address in ipv4: pods have no other", e.IPv4, e.IPv6)
+	address, err := netip.ParseAddr(e.address())
+	if err != nil || address.Is4() != (e.IPv6 == "") {
+		bad.Reason = fmt.Sprintf("ipv4 is %q and ipv6 is %q, want an address of its family in one of them", e.IPv4, e.IPv6)
 		return pool.Assignment{}, bad
 	}
 	return pool.Assignment{

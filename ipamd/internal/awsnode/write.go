@@ -20,11 +20,14 @@ func Format(held []pool.Assignment) (text []byte, written int, refused []*Refuse
 			refused = append(refused, &Refused{Address: a.Address.String(), Container: a.Key.ContainerID, Pod: a.Pod, Reason: reason})
 			continue
 		}
-		entries = append(entries, entry{
-			Network: a.Key.Network, Container: a.Key.ContainerID, Interface: a.Key.Interface,
-			IPv4: a.Address.String(), Timestamp: a.Since.UnixNano(),
+		e := entry{
+			Network: a.Key.Network, Container: a.Key.ContainerID, Interface: a.Key.Interface, Timestamp: a.Since.UnixNano(),
 			Metadata: metadata{Namespace: a.Pod.Namespace, Pod: a.Pod.Name, Interfaces: 1},
-		})
+		}
+		if e.IPv4 = a.Address.String(); a.Address.Is6() {
+			e.IPv4, e.IPv6 = "", e.IPv4
+		}
+		entries = append(entries, e)
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -43,8 +46,8 @@ func Format(held []pool.Assignment) (text []byte, written int, refused []*Refuse
 // looks for the link that the pod's name gives.
 func unknowable(a pool.Assignment) string {
 	switch {
-	case !a.Address.Is4():
-		return "the address is not IPv4, and aws-node keeps no other on an IPv4 node"
+	case a.Second.IsValid():
+		return "the pod has " + a.Second.String() + ", too, and aws-node keeps one address of a pod"
 	case a.Pod.Namespace == "" || a.Pod.Name == "":
 		return "it is not known whose address it is, on link " + a.Link + "; aws-node wants the pod's namespace and name"
 	case !strings.HasSuffix(a.Link, podnet.VethName("", a.Pod.Namespace, a.Pod.Name)):

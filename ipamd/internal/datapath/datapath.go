@@ -148,6 +148,7 @@ func (s Settings) node(enis []pool.ENI, links []linux.Link) hostnet.Node {
 		if name := names[mac]; err == nil && name != "" && (e.Status == pool.Attached || e.Status == pool.Attaching) {
 			n.ENIs = append(n.ENIs, hostnet.ENI{
 				ID: string(e.ID), Link: name, Primary: e.Primary, Table: hostnet.Table(e.Device), Gateway: e.Gateway(), Address: e.Address,
+				IPv6: len(e.Prefixes6) > 0,
 			})
 		}
 	}
@@ -172,10 +173,11 @@ func (d *Datapath) pods(links []linux.Link) []podnet.Assignment {
 
 // wiring is how a pod with this assignment is wired.
 func wiring(a pool.Assignment) podnet.Assignment {
-	return podnet.Assignment{
-		HostLink: a.Link, PodLink: a.Key.Interface, MTU: a.MTU,
-		Addresses: []podnet.Address{{IP: a.Address, Gateway: netip.MustParseAddr(config.PodGateway), Table: hostnet.Table(a.Device)}},
+	wired := podnet.Assignment{HostLink: a.Link, PodLink: a.Key.Interface, MTU: a.MTU}
+	for _, ip := range a.Addresses() {
+		wired.Addresses = append(wired.Addresses, podnet.Address{IP: ip, Gateway: podnet.Gateway(ip), Table: hostnet.Table(a.Device)})
 	}
+	return wired
 }
 
 // readyENIs are those whose device and routes are in place. A setting that

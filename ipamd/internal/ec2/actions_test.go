@@ -147,3 +147,45 @@ func TestUnknownAction(t *testing.T) {
 		t.Errorf("%s, want refused", f.Class)
 	}
 }
+
+// TestIPv6Prefixes creates an ENI with a /80 and assigns one to another.
+func TestIPv6Prefixes(t *testing.T) {
+	w := start(t, `{profile: none, vpc: {ipv6CIDRs: ["2001:db8::/56"]}, subnets: [{name: a, cidr: 10.0.0.0/24, ipv6CIDR: "2001:db8::/64"}], nodes: [{name: n1, subnet: a}]}`)
+	ofSubnet := func(got []netip.Prefix) {
+		t.Helper()
+		if len(got) != 1 || got[0].Bits() != 80 || !netip.MustParsePrefix("2001:db8::/64").Contains(got[0].Addr()) {
+			t.Errorf("%v, want one /80 of the subnet", got)
+		}
+	}
+	action := w.create("token", 2)
+	action.Prefixes6 = 1
+	answer := w.apply(action).Created
+	ofSubnet(answer.Prefixes6)
+	shown := w.eni(answer.ID)
+	if diff := cmp.Diff(answer.Prefixes6, shown.Prefixes6, byValue); diff != "" || len(shown.Addresses) != 2 {
+		t.Errorf("described with the addresses %v; IPv6 prefixes (-answer +description)\n%s", shown.Addresses, diff)
+	}
+	got := w.apply(pool.AssignAddresses{ENI: w.id.PrimaryENI, Prefixes6: 1})
+	ofSubnet(got.AssignedPrefixes6)
+	if diff := cmp.Diff(pool.Result{AssignedPrefixes6: w.eni(w.id.PrimaryENI).Prefixes6}, got, byValue); diff != "" {
+		t.Errorf("(-description +answer)\n%s", diff)
+	}
+	w.fault("{action: AssignIpv6Addresses, effect: {lost: true}}")
+	if f := w.refused(pool.AssignAddresses{ENI: answer.ID, Prefixes6: 1}); f.Class != pool.Ambiguous || w.attempts("AssignIpv6Addresses") != 2 {
+		t.Errorf("%s (%v) after %d attempts in all, want that its outcome is unknown after 2", f.Class, f, w.attempts("AssignIpv6Addresses"))
+	}
+	if got := w.eni(answer.ID).Prefixes6; len(got) != 2 {
+		t.Errorf("%v, want 2: it was carried out", got)
+	}
+}
+
+func TestNoIPv6(t *testing.T) {
+	w := start(t, "profile: none")
+	action := w.create("token", 0)
+	action.Prefixes6 = 1
+	for _, a := range []pool.Action{action, pool.AssignAddresses{ENI: w.id.PrimaryENI, Prefixes6: 1}} {
+		if f := w.refused(a); f.Class != pool.Refused {
+			t.Errorf("%s: %s (%v), want refused", a, f.Class, f)
+		}
+	}
+}

@@ -32,6 +32,9 @@ func (c *Cloud) Apply(ctx context.Context, action pool.Action) (pool.Result, err
 	case pool.ProtectENI:
 		return pool.Result{}, c.protect(ctx, a)
 	case pool.AssignAddresses:
+		if a.Prefixes6 > 0 {
+			return c.assign6(ctx, a)
+		}
 		return c.assign(ctx, a)
 	case pool.UnassignAddresses:
 		return pool.Result{}, c.unassign(ctx, a)
@@ -66,6 +69,9 @@ func (c *Cloud) create(ctx context.Context, a pool.CreateENI) (pool.Result, erro
 	}
 	if a.Prefixes > 0 {
 		in.Ipv4PrefixCount = aws.Int32(int32(a.Prefixes))
+	}
+	if a.Prefixes6 > 0 {
+		in.Ipv6PrefixCount = aws.Int32(int32(a.Prefixes6))
 	}
 	var w wire
 	out, err := c.api.CreateNetworkInterface(ctx, in, w.follow)
@@ -171,6 +177,27 @@ func (c *Cloud) assign(ctx context.Context, a pool.AssignAddresses) (pool.Result
 			return pool.Result{}, fail(err, true, doing, a.Amount(), a.ENI)
 		}
 		result.AssignedPrefixes = append(result.AssignedPrefixes, prefix)
+	}
+	return result, nil
+}
+
+// assign6 is sent once, for the same reason.
+func (c *Cloud) assign6(ctx context.Context, a pool.AssignAddresses) (pool.Result, error) {
+	var w wire
+	out, err := c.api.AssignIpv6Addresses(ctx, &ec2.AssignIpv6AddressesInput{
+		NetworkInterfaceId: aws.String(string(a.ENI)), Ipv6PrefixCount: aws.Int32(int32(a.Prefixes6)),
+	}, w.follow, once)
+	const doing = "assigning %s to ENI %s"
+	if err != nil {
+		return pool.Result{}, fail(err, w.doubt, doing, a.Amount(), a.ENI)
+	}
+	var result pool.Result
+	for _, got := range out.AssignedIpv6Prefixes {
+		prefix, err := netip.ParsePrefix(got)
+		if err != nil {
+			return pool.Result{}, fail(err, true, doing, a.Amount(), a.ENI)
+		}
+		result.AssignedPrefixes6 = append(result.AssignedPrefixes6, prefix)
 	}
 	return result, nil
 }

@@ -6,7 +6,7 @@
 // to try again is the loop's, and each attempt waits until the budget has a
 // token for it. Two things it sees to itself. A call that
 // would act twice when sent twice (AssignPrivateIpAddresses,
-// AttachNetworkInterface) is sent once. And a mutating call whose answer did
+// AssignIpv6Addresses, AttachNetworkInterface) is sent once. And a mutating call whose answer did
 // not arrive is reported as pool.Ambiguous, never as failed, unless nothing of
 // it left the machine.
 //

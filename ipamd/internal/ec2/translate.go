@@ -103,5 +103,12 @@ func addresses(out *pool.ENI, e types.NetworkInterface) error {
 		}
 		out.Prefixes = append(out.Prefixes, prefix)
 	}
+	for _, p := range e.Ipv6Prefixes {
+		prefix, err := netip.ParsePrefix(aws.ToString(p.Ipv6Prefix))
+		if err != nil {
+			return fmt.Errorf("a delegated IPv6 prefix: %w", err)
+		}
+		out.Prefixes6 = append(out.Prefixes6, prefix)
+	}
 	return nil
 }

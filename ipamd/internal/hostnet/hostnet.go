@@ -9,6 +9,7 @@ package hostnet
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/config"
@@ -36,6 +37,7 @@ type ENI struct {
 	Table   int
 	Gateway netip.Addr
 	Address netip.Addr // its own primary address
+	IPv6    bool       // pods may have IPv6 addresses of it
 }
 
 // Table is the route table of an ENI: main for the primary one, device number
@@ -73,6 +75,7 @@ func Plan(n Node) linux.State {
 	for _, block := range n.ExternalServices {
 		s.Rules = append(s.Rules, linux.Rule{Priority: config.RuleExternalService, To: block, Table: config.TableMain})
 	}
+	s.Sysctls = append(s.Sysctls, forwarding6(n.ENIs)...)
 	for _, e := range n.ENIs {
 		s = linux.Join(s, eniState(e, n.MTU))
 	}
@@ -82,6 +85,22 @@ func Plan(n Node) linux.State {
 		s = linux.Join(s, host)
 	}
 	return s
+}
+
+// forwarding6 makes the node a router of IPv6 if pods have such addresses. One
+// that forwards ignores router advertisements, from which it may have its default
+// route, unless it is told to accept them all the same: so that comes first.
+func forwarding6(enis []ENI) []linux.Sysctl {
+	if !slices.ContainsFunc(enis, func(e ENI) bool { return e.IPv6 }) {
+		return nil
+	}
+	all := []linux.Sysctl{{Key: "net/ipv6/conf/all/disable_ipv6", Value: "0"}}
+	for _, e := range enis {
+		if e.Primary {
+			all = append(all, linux.Sysctl{Key: "net/ipv6/conf/" + e.Link + "/accept_ra", Value: "2"})
+		}
+	}
+	return append(all, linux.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"})
 }
 
 // eniState gives a secondary ENI a table of its own by which its pods leave,
@@ -102,6 +121,11 @@ func eniState(e ENI, mtu int) linux.State {
 	s.Routes = []linux.Route{
 		{Table: e.Table, Dst: linux.HostPrefix(e.Gateway), Link: e.Link},
 		{Table: e.Table, Dst: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: e.Gateway, Link: e.Link},
+	}
+	if e.IPv6 {
+		s.Routes = append(s.Routes, linux.Route{
+			Table: e.Table, Dst: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: netip.MustParseAddr(config.VPCGateway6), Link: e.Link,
+		})
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package hostnet
 import (
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,13 +35,41 @@ func node() Node {
 }
 
 func TestPlan(t *testing.T) {
-	want, err := os.ReadFile("testdata/node.golden")
+	golden(t, "testdata/node.golden", Plan(node()))
+}
+
+func golden(t *testing.T, file string, got linux.State) {
+	t.Helper()
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), Plan(node()).Text()); diff != "" {
+	if diff := cmp.Diff(string(want), got.Text()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// Where pods have IPv6 addresses, the node forwards, and still learns its own
+// default route first.
+func TestPlanOfDualStack(t *testing.T) {
+	n := node()
+	for i := range n.ENIs {
+		n.ENIs[i].IPv6 = true
+	}
+	six := netip.MustParseAddr("2001:db8::1")
+	n.Pods[1].Addresses = append(n.Pods[1].Addresses, podnet.Address{IP: six, Gateway: podnet.Gateway(six), Table: 2})
+	golden(t, "testdata/dual.golden", Plan(n))
+	var order []string
+	for _, s := range Plan(n).Sysctls {
+		if strings.HasPrefix(s.Key, "net/ipv6/conf/all") || strings.HasPrefix(s.Key, "net/ipv6/conf/eth") {
+			order = append(order, s.String())
+		}
+	}
+	want := []string{"net.ipv6.conf.all.disable_ipv6 = 0", "net.ipv6.conf.eth0.accept_ra = 2", "net.ipv6.conf.all.forwarding = 1"}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("in this order (-want +got):\n%s", diff)
+	}
+	inScope(t, n)
 }
 
 func TestTable(t *testing.T) {
@@ -51,12 +80,9 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// All that the plan wants must be in its own scope, or a change of plan would
-// leave it behind.
-func TestScopeHoldsThePlan(t *testing.T) {
-	n := node()
-	scope := Scope(n)
-	plan := Plan(n)
+func inScope(t *testing.T, n Node) {
+	t.Helper()
+	scope, plan := Scope(n), Plan(n)
 	for _, r := range plan.Routes {
 		if !scope.OwnsRoute(r, false) {
 			t.Errorf("route %s is not owned", r)
@@ -67,6 +93,14 @@ func TestScopeHoldsThePlan(t *testing.T) {
 			t.Errorf("rule %s is not owned", r)
 		}
 	}
+}
+
+// All that the plan wants must be in its own scope, or a change of plan would
+// leave it behind.
+func TestScopeHoldsThePlan(t *testing.T) {
+	n := node()
+	scope := Scope(n)
+	inScope(t, n)
 	for _, foreign := range []linux.Route{
 		{Table: config.TableMain, Dst: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.168.1.1"), Link: "eth0"},
 		{Table: config.TableMain, Dst: netip.MustParsePrefix("172.17.0.2/32"), Link: "docker0"},

@@ -72,11 +72,11 @@ func (p *Pool) next6(e *entry, now time.Time) netip.Addr {
 		if last, known := p.last[prefix]; known {
 			a = last.Next()
 		}
-		for range len(p.owner) + len(p.cooling) + 1 { // one of so many is free
+		for range len(p.owner) + len(p.cooling) + len(p.inUse) + 1 { // one of so many is free
 			if !prefix.Contains(a) {
 				a = first
 			}
-			if _, taken := p.owner[a]; !taken && !p.cooling[a].After(now) {
+			if _, taken := p.owner[a]; !taken && !p.inUse[a] && !p.cooling[a].After(now) {
 				return a
 			}
 			a = a.Next()

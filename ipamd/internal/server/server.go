@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/causeway-cni/causeway/config"
+	"github.com/causeway-cni/causeway/cni-plugin/podnet"
 	"github.com/causeway-cni/causeway/ipamd/internal/allocator"
 	"github.com/causeway-cni/causeway/ipamd/internal/hostnet"
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
@@ -268,16 +268,19 @@ func (s *Server) answer(a pool.Assignment) *rpc.Assignment {
 	if mtu == 0 { // adopted, or recorded by a daemon that did not
 		mtu = s.settings.PodMTU
 	}
-	return &rpc.Assignment{
+	answer := &rpc.Assignment{
 		Attachment:    &rpc.Attachment{Network: a.Key.Network, ContainerId: a.Key.ContainerID, Interface: a.Key.Interface},
 		Pod:           &rpc.Pod{Namespace: a.Pod.Namespace, Name: a.Pod.Name, Uid: a.Pod.UID},
 		Netns:         a.Netns,
 		HostInterface: a.Link,
 		Mtu:           uint32(mtu),
 		PortMappings:  mappingsOf(a.Ports),
-		Addresses: []*rpc.Address{{
-			Ip: a.Address.String(), Gateway: config.PodGateway, RouteTable: uint32(hostnet.Table(a.Device)),
-			Eni: string(a.ENI), DeviceNumber: uint32(a.Device),
-		}},
 	}
+	for _, ip := range a.Addresses() {
+		answer.Addresses = append(answer.Addresses, &rpc.Address{
+			Ip: ip.String(), Gateway: podnet.Gateway(ip).String(), RouteTable: uint32(hostnet.Table(a.Device)),
+			Eni: string(a.ENI), DeviceNumber: uint32(a.Device),
+		})
+	}
+	return answer
 }

@@ -156,6 +156,25 @@ func TestAssignAnswersWithAllThatThePluginNeeds(t *testing.T) {
 	}
 }
 
+func TestBothAddressesOfADualStackPod(t *testing.T) {
+	s, book, conn := serve(t)
+	a := pool.Assignment{Key: pool.Key{Network: "aws-cni", ContainerID: "c1", Interface: "eth0"}, ENI: "eni-1", Device: 1,
+		Address: netip.MustParseAddr("10.0.0.5"), Second: netip.MustParseAddr("2001:db8::5")}
+	book.held[a.Key] = a
+	s.Open(book)
+	got, err := service.NewIpamdClient(conn).List(t.Context(), &rpc.ListRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []*rpc.Address{
+		{Ip: "10.0.0.5", Gateway: "169.254.1.1", RouteTable: 2, Eni: "eni-1", DeviceNumber: 1},
+		{Ip: "2001:db8::5", Gateway: "fe80::1", RouteTable: 2, Eni: "eni-1", DeviceNumber: 1},
+	}
+	if diff := cmp.Diff(want, got.GetAssignments()[0].GetAddresses(), protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestFailuresCarryTheirReason(t *testing.T) {
 	s, book, conn := serve(t)
 	client := service.NewIpamdClient(conn)

@@ -152,13 +152,11 @@ func (h *Handle) DeleteGroup(group int) error {
 	return nil
 }
 
-// writeSysctl writes below /proc/sys, which shows the namespace of the thread
-// that opens it: only the caller's own namespace can be written.
+// writeSysctl writes below /proc/sys.
 func (h *Handle) writeSysctl(s linux.Sysctl) error {
-	if h.ns != nil {
-		return fmt.Errorf("sysctls of the namespace %s cannot be set from outside", h.path)
-	}
-	return os.WriteFile(filepath.Join("/", h.writable, "proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
+	return h.inside(func() error {
+		return os.WriteFile(filepath.Join("/", h.writable, "proc/sys", filepath.Clean("/"+s.Key)), []byte(s.Value), 0o644)
+	})
 }
 
 // WriteSysctlsBelow makes the handle write sysctls below another directory that

@@ -8,8 +8,10 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -86,6 +88,32 @@ func (h *Handle) lister() (*netlink.Handle, error) {
 	}
 	h.list = list
 	return list, nil
+}
+
+// inside calls do on a thread that is in the namespace, for /proc/sys shows that
+// of the thread that opens a file.
+func (h *Handle) inside(do func() error) (err error) {
+	if h.ns == nil {
+		return do()
+	}
+	runtime.LockOSThread()
+	own, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("finding our own network namespace: %w", err)
+	}
+	defer own.Close()
+	if err := netns.Set(netns.NsHandle(h.ns.Fd())); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("entering network namespace %s: %w", h.path, err)
+	}
+	err = do()
+	if back := netns.Set(own); back != nil {
+		// The thread stays locked, so that it ends with its goroutine.
+		return errors.Join(err, fmt.Errorf("leaving network namespace %s: %w", h.path, back))
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // Close frees the handle's descriptors.

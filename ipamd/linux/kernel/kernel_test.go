@@ -289,3 +289,25 @@ func TestDeleteAddress(t *testing.T) {
 		}
 	})
 }
+
+// TestSysctlsOfAnotherNamespace writes and reads settings of a pod, and leaves
+// those of the node.
+func TestSysctlsOfAnotherNamespace(t *testing.T) {
+	inHost(t, func(t *testing.T, host, pod *Handle) {
+		want := linux.Sysctl{Key: "net/ipv6/conf/default/hop_limit", Value: "17"}
+		keys := []string{want.Key, "net/ipv6/conf/nosuchlink/hop_limit"}
+		before, err := host.Sysctls(keys)
+		if err != nil || before[0].Value == want.Value {
+			t.Fatalf("the node has %v, %v", before, err)
+		}
+		mustApply(t, pod, nil, []linux.Change{{Op: linux.Set, Item: want}, {Op: linux.Set, Item: linux.Sysctl{Key: keys[1], Value: "1"}}})
+		got, err := pod.Sysctls(keys)
+		if diff := cmp.Diff([]linux.Sysctl{want, {Key: keys[1]}}, got); diff != "" || err != nil {
+			t.Errorf("%v, in the pod (-want +got):\n%s", err, diff)
+		}
+		after, err := host.Sysctls(keys)
+		if diff := cmp.Diff(before, after); diff != "" || err != nil {
+			t.Errorf("%v, on the node (-before +after):\n%s", err, diff)
+		}
+	})
+}

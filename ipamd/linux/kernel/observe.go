@@ -216,6 +216,12 @@ func prefixFrom(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, ones-(bits-a.BitLen())), true
 }
 
+// Sysctls reads settings of the handle's namespace.
+func (h *Handle) Sysctls(keys []string) (found []linux.Sysctl, err error) {
+	err = h.inside(func() error { found = Sysctls(keys); return nil })
+	return found, err
+}
+
 // Sysctls reads settings of the caller's own namespace. What this kernel does
 // not have is returned without a value.
 func Sysctls(keys []string) []linux.Sysctl {

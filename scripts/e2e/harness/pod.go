@@ -22,6 +22,7 @@ type Pod struct {
 	Name   string
 	Node   *Node
 	IP     netip.Addr
+	IPs    []netip.Addr // IP, and with dual stack the IPv6 address
 	Result *current.Result
 	ENI    string // id of the ENI that owns the address
 	Device int    // of that ENI
@@ -77,12 +78,15 @@ func (p *Pod) take(result types.Result) error {
 	if err != nil {
 		return err
 	}
-	if len(r.IPs) != 1 {
-		return fmt.Errorf("pod %s: %d addresses in the result, want 1", p.Name, len(r.IPs))
+	if len(r.IPs) == 0 {
+		return fmt.Errorf("pod %s: no address in the result", p.Name)
 	}
-	p.Result = r
-	ip, _ := netip.AddrFromSlice(r.IPs[0].Address.IP)
-	p.IP = ip.Unmap()
+	p.Result, p.IPs = r, nil
+	for _, each := range r.IPs {
+		ip, _ := netip.AddrFromSlice(each.Address.IP)
+		p.IPs = append(p.IPs, ip.Unmap())
+	}
+	p.IP = p.IPs[0]
 	return nil
 }
 
@@ -139,16 +143,16 @@ func (p *Pod) findENI(ctx context.Context) error {
 		return err
 	}
 	for _, e := range status.Interfaces {
-		of := slices.Contains(e.Addresses[1:], p.IP)
-		for _, block := range e.Prefixes {
-			of = of || block.Contains(p.IP)
+		of := func(ip netip.Addr) bool {
+			return slices.Contains(e.Addresses[1:], ip) ||
+				slices.ContainsFunc(e.Prefixes, func(block netip.Prefix) bool { return block.Contains(ip) })
 		}
-		if of {
+		if !slices.ContainsFunc(p.IPs, func(ip netip.Addr) bool { return !of(ip) }) {
 			p.ENI, p.Device = e.ID, e.DeviceIndex
 			return nil
 		}
 	}
-	return fmt.Errorf("pod %s has address %s, which no ENI of %s has for pods", p.Name, p.IP, p.Node.Name)
+	return fmt.Errorf("pod %s has addresses %v, which no ENI of %s has for pods", p.Name, p.IPs, p.Node.Name)
 }
 
 // Exec runs a command in the pod's network namespace.
