@@ -61,8 +61,20 @@ func (s *story) onePodOnEach(node *harness.Node) (primary, secondary *harness.Po
 
 func link(p *harness.Pod) string { return p.Result.Interfaces[0].Name }
 
+// shown is what the handbook has in place of a word.
+type shown map[string]string
+
+// Replace replaces whole words: an address may be the begin of another.
+func (s shown) Replace(text string) string {
+	var words []string
+	for word := range s {
+		words = append(words, regexp.QuoteMeta(word))
+	}
+	return regexp.MustCompile(`\b(?:`+strings.Join(words, "|")+`)\b`).ReplaceAllStringFunc(text, func(word string) string { return s[word] })
+}
+
 // handbookNames replaces what is random by what the handbook shows.
-func (s *story) handbookNames(primary, secondary *harness.Pod) *strings.Replacer {
+func (s *story) handbookNames(primary, secondary *harness.Pod) shown {
 	s.Helper()
 	for _, p := range []*harness.Pod{primary, secondary} {
 		sum := sha1.Sum([]byte("default." + p.Name))
@@ -70,12 +82,12 @@ func (s *story) handbookNames(primary, secondary *harness.Pod) *strings.Replacer
 			s.Errorf("the host link of %s is %s, want %s", p.Name, link(p), want)
 		}
 	}
-	return strings.NewReplacer(
-		primary.IP.String(), "192.168.1.51", secondary.IP.String(), "192.168.1.61",
-		link(primary), "enib9b00b57dd4", link(secondary), "eni69e05c2a0e5",
-		primary.Result.Interfaces[0].Mac, "HOST-MAC", secondary.Result.Interfaces[0].Mac, "HOST-MAC",
-		primary.Result.Interfaces[1].Mac, "POD-MAC", secondary.Result.Interfaces[1].Mac, "POD-MAC",
-	)
+	return shown{
+		primary.IP.String(): "192.168.1.51", secondary.IP.String(): "192.168.1.61",
+		link(primary): "enib9b00b57dd4", link(secondary): "eni69e05c2a0e5",
+		primary.Result.Interfaces[0].Mac: "HOST-MAC", secondary.Result.Interfaces[0].Mac: "HOST-MAC",
+		primary.Result.Interfaces[1].Mac: "POD-MAC", secondary.Result.Interfaces[1].Mac: "POD-MAC",
+	}
 }
 
 var (
@@ -88,7 +100,7 @@ var (
 // transcript runs commands and shows what they printed, with its random parts
 // replaced. Lines of routes and rules of the same rank have no order of their
 // own and are sorted.
-func (s *story) transcript(names *strings.Replacer, commands []string, exec executor) string {
+func (s *story) transcript(names shown, commands []string, exec executor) string {
 	s.Helper()
 	var b strings.Builder
 	for _, command := range commands {
