@@ -52,6 +52,11 @@ cluster-down: ## end the cluster of `make cluster`
 	$(GO) build -o bin/cluster ./scripts/kubernetes/cluster
 	bin/cluster down
 
+.PHONY: e2e
+e2e: ## run the stories against a real Kubernetes cluster of their own; MODE=nftables
+	@scripts/deps.sh cluster
+	$(GO) test ./scripts/kubernetes/stories -tags cluster -count=1 -v -timeout 60m $(if $(MODE),-args -mode $(MODE))
+
 .PHONY: test
 test: ## run all tests, on real network namespaces, with the race detector
 	@scripts/deps.sh test
