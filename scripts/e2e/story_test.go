@@ -58,7 +58,7 @@ nodes: [{name: n1, subnet: a, type: t3.small}]
 // when it failed, the daemons must end well and the simulator is taken down.
 func raise(t *testing.T, topology string) *story {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	t.Cleanup(cancel)
 	name := fmt.Sprintf("e%d%s", os.Getpid(), strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "/", "_"))
 	s := &story{T: t, ctx: ctx, dir: t.TempDir()}
