@@ -84,6 +84,9 @@ func (r *rounds) make(book *allocator.Allocator, path *datapath.Datapath, vpc *v
 		}))
 	r.add(loop.Settings{Name: "VPC blocks", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		func(ctx context.Context) (time.Duration, error) { return 0, vpc.Step(ctx, time.Now()) })
+	groups := &groups{cloud: r.daemon.cloud.Load(), book: book, log: r.daemon.log}
+	r.add(loop.Settings{Name: "security groups", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
+		func(ctx context.Context) (time.Duration, error) { groups.Step(ctx, time.Now()); return 0, nil })
 	r.add(loop.Settings{Name: "release notes", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		func(ctx context.Context) (time.Duration, error) { return 0, readNotes(ctx, config.NotesDir, server) })
 	if dir := r.daemon.config.Host.ConfDir; dir != "" {

@@ -168,3 +168,40 @@ func TestSubnetsUnknown(t *testing.T) {
 		t.Errorf("DescribeSubnets was called %d times", asked)
 	}
 }
+
+// TestSecurityGroups gives the ENIs of a node the groups of the primary one when
+// these change.
+func TestSecurityGroups(t *testing.T) {
+	t.Parallel()
+	s := raise(t, `
+securityGroups: [{name: web}, {name: db}]
+nodes: [{name: n1, subnet: a, type: t3.small, securityGroups: [web]}]
+`)
+	node := s.start("n1", "WARM_IP_TARGET=3")
+	s.crowd(node, "pod", 2)
+	s.holds(node, 2, 0, 5)
+	api, err := node.EC2(s.ctx)
+	s.must(err)
+	self, err := node.Status(s.ctx)
+	s.must(err)
+	described, err := api.DescribeSecurityGroups(s.ctx, &ec2.DescribeSecurityGroupsInput{GroupNames: []string{"db", "web"}})
+	s.must(err)
+	both := []string{*described.SecurityGroups[0].GroupId, *described.SecurityGroups[1].GroupId}
+	slices.Sort(both)
+	_, err = api.ModifyNetworkInterfaceAttribute(s.ctx, &ec2.ModifyNetworkInterfaceAttributeInput{NetworkInterfaceId: &self.Interfaces[0].ID, Groups: both})
+	s.must(err)
+	s.within(30*time.Second, func() error {
+		out, err := api.DescribeNetworkInterfaces(s.ctx, &ec2.DescribeNetworkInterfacesInput{NetworkInterfaceIds: []string{self.Interfaces[1].ID}})
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, g := range out.NetworkInterfaces[0].Groups {
+			got = append(got, *g.GroupId)
+		}
+		if slices.Sort(got); !slices.Equal(got, both) {
+			return fmt.Errorf("groups %v, want %v", got, both)
+		}
+		return nil
+	})
+}

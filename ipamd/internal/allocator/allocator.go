@@ -58,6 +58,7 @@ type Allocator struct {
 	pool    *pool.Pool
 	waiters []*waiter
 	kept    []pool.ENI    // as they are on disk
+	hinted  bool          // see Refresh
 	blind   *pool.Failure // why the last describe failed; nil if it did not
 
 	// Only Step touches these.
@@ -150,6 +151,14 @@ func (a *Allocator) SetReady(ready map[pool.ENIID]bool) {
 		a.serve(now)
 		a.wake()
 	}
+}
+
+// Refresh tells that EC2 may not be as it was described: it is asked again soon.
+func (a *Allocator) Refresh() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hinted = true
+	a.wakeLoop()
 }
 
 // ENIs returns what is known of the instance's ENIs.

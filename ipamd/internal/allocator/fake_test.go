@@ -51,6 +51,7 @@ const (
 	create   call = "create"
 	attach   call = "attach"
 	protect  call = "protect"
+	regroup  call = "regroup"
 	assign   call = "assign"
 	remove   call = "delete"
 	unassign call = "unassign"
@@ -207,6 +208,8 @@ func name(action pool.Action) call {
 		return attach
 	case pool.ProtectENI:
 		return protect
+	case pool.SetSecurityGroups:
+		return regroup
 	case pool.AssignAddresses:
 		return assign
 	case pool.UnassignAddresses:

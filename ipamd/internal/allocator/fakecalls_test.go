@@ -23,6 +23,12 @@ func (f *fakeEC2) carryOut(action pool.Action) (pool.Result, error) {
 			return pool.Result{}, failure(pool.NotFound, "InvalidAttachmentID.NotFound: %s", a.AttachmentID)
 		}
 		e.DeleteOnTermination = true
+	case pool.SetSecurityGroups:
+		e := f.enis[a.ENI]
+		if e == nil {
+			return pool.Result{}, failure(pool.NotFound, "InvalidNetworkInterfaceID.NotFound: %s", a.ENI)
+		}
+		e.SecurityGroups = a.SecurityGroups
 	case pool.UnassignAddresses:
 		return pool.Result{}, f.unassign(a)
 	case pool.DetachENI:

@@ -127,7 +127,7 @@ func (a *Allocator) lookDue() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	age := time.Since(a.described)
-	return (a.doubt && age >= redescribe) || age >= a.oldest() || (a.pool.Transitional() && age >= following)
+	return ((a.doubt || a.hinted) && age >= redescribe) || age >= a.oldest() || (a.pool.Transitional() && age >= following)
 }
 
 // oldest is how old the description may get.
@@ -156,7 +156,7 @@ func (a *Allocator) describe(ctx context.Context) error {
 		a.blind = failureOf(err)
 		return fmt.Errorf("describing this node's ENIs: %w", err)
 	}
-	a.blind = nil
+	a.blind, a.hinted = nil, false
 	a.described, a.doubt = now, now.Before(a.settled)
 	a.pool.Observe(enis, leftovers, now)
 	a.keep()
@@ -273,7 +273,7 @@ func (a *Allocator) again(now time.Time) time.Duration {
 	if a.pool.Transitional() {
 		wait = min(wait, following)
 	}
-	if a.doubt {
+	if a.doubt || a.hinted {
 		wait = min(wait, redescribe)
 	}
 	if next := a.pool.NextChange(now); !next.IsZero() {

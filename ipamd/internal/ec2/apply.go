@@ -31,6 +31,8 @@ func (c *Cloud) Apply(ctx context.Context, action pool.Action) (pool.Result, err
 		return c.attach(ctx, a)
 	case pool.ProtectENI:
 		return pool.Result{}, c.protect(ctx, a)
+	case pool.SetSecurityGroups:
+		return pool.Result{}, c.setSecurityGroups(ctx, a)
 	case pool.AssignAddresses:
 		if a.Prefixes6 > 0 {
 			return c.assign6(ctx, a)
@@ -143,6 +145,17 @@ func (c *Cloud) protect(ctx context.Context, a pool.ProtectENI) error {
 	}, w.follow)
 	if err != nil {
 		return fail(err, w.doubt, "setting delete-on-termination on ENI %s", a.ENI)
+	}
+	return nil
+}
+
+func (c *Cloud) setSecurityGroups(ctx context.Context, a pool.SetSecurityGroups) error {
+	var w wire
+	_, err := c.api.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
+		NetworkInterfaceId: aws.String(string(a.ENI)), Groups: a.SecurityGroups,
+	}, w.follow)
+	if err != nil {
+		return fail(err, w.doubt, "setting the security groups of ENI %s to %v", a.ENI, a.SecurityGroups)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // classes of the error codes of EC2 (API reference, "Error codes for the
-// Amazon EC2 API"), where the code alone says enough.
+// Amazon EC2 API"), where the code alone says enough. What others named wrongly,
+// such as a subnet or a security group, is no news of our ENIs, and refused.
 var classes = map[string]pool.Class{
 	"RequestLimitExceeded":        pool.Throttled,
 	"Throttling":                  pool.Throttled,
@@ -51,10 +52,6 @@ var classes = map[string]pool.Class{
 	"InvalidNetworkInterfaceID.NotFound": pool.NotFound,
 	"InvalidNetworkInterfaceId.NotFound": pool.NotFound,
 	"InvalidAttachmentID.NotFound":       pool.NotFound,
-	"InvalidSubnetID.NotFound":           pool.NotFound,
-	"InvalidSubnetId.NotFound":           pool.NotFound,
-	"InvalidGroup.NotFound":              pool.NotFound,
-	"InvalidSecurityGroupID.NotFound":    pool.NotFound,
 	"InvalidInstanceID.NotFound":         pool.NotFound,
 
 	"InvalidNetworkInterface.InUse": pool.InUse,

@@ -40,9 +40,9 @@ func TestClasses(t *testing.T) {
 		{"error: {code: NetworkInterfaceLimitExceeded}", pool.ENILimit, pool.ENILimit},
 		{"error: {code: InvalidNetworkInterfaceID.NotFound}", pool.NotFound, pool.NotFound},
 		{"error: {code: InvalidAttachmentID.NotFound}", pool.NotFound, pool.NotFound},
-		{"error: {code: InvalidSubnetID.NotFound}", pool.NotFound, pool.NotFound},
-		{"error: {code: InvalidGroup.NotFound}", pool.NotFound, pool.NotFound},
-		{"error: {code: InvalidSecurityGroupID.NotFound}", pool.NotFound, pool.NotFound},
+		{"error: {code: InvalidSubnetID.NotFound}", pool.Refused, pool.Refused},
+		{"error: {code: InvalidGroup.NotFound}", pool.Refused, pool.Refused},
+		{"error: {code: InvalidSecurityGroupID.NotFound}", pool.Refused, pool.Refused},
 		{"error: {code: InvalidInstanceID.NotFound}", pool.NotFound, pool.NotFound},
 		{"error: {code: InvalidNetworkInterface.InUse}", pool.InUse, pool.InUse},
 		{"error: {code: InvalidIPAddress.InUse}", pool.InUse, pool.InUse},
@@ -108,7 +108,7 @@ func TestRealRefusals(t *testing.T) {
 	refuse("no such ENI", pool.AssignAddresses{ENI: absent, Count: 1}, pool.NotFound)
 	refuse("no such ENI", pool.AttachENI{ENI: absent, Device: 2}, pool.NotFound)
 	refuse("no such attachment", pool.ProtectENI{ENI: first, AttachmentID: "eni-attach-00000000000000000"}, pool.NotFound)
-	refuse("no such subnet", pool.CreateENI{Subnet: "subnet-00000000000000000", Token: "t"}, pool.NotFound)
+	refuse("no such subnet", pool.CreateENI{Subnet: "subnet-00000000000000000", Token: "t"}, pool.Refused)
 	action := w.create("first", 3)
 	refuse("token of other parameters", action, pool.InUse)
 	if _, err := w.sim.Control().Take(t.Context(), control.Tenants{Subnet: "a", Addresses: -1}); err != nil {

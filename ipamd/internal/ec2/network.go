@@ -159,6 +159,16 @@ func (c *Cloud) VPCCIDRHint(ctx context.Context) ([]netip.Prefix, error) {
 	return parseBlocks(texts[0], texts)
 }
 
+// GroupsHint asks the metadata service for the security groups of the primary
+// ENI, sorted. It costs no EC2 call, and may lag behind EC2.
+func (c *Cloud) GroupsHint(ctx context.Context) ([]string, error) {
+	text, err := read(ctx, c.metadata, "network/interfaces/macs/"+c.identity.PrimaryMAC+"/security-group-ids")
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(slices.Values(strings.Fields(text))), nil
+}
+
 // parseBlocks sorts and compacts, with the primary block first.
 func parseBlocks(primary string, texts []string) ([]netip.Prefix, error) {
 	first, err := netip.ParsePrefix(primary)

@@ -43,6 +43,13 @@ type ProtectENI struct {
 	Reason       string
 }
 
+// SetSecurityGroups changes the security groups of an ENI to these.
+type SetSecurityGroups struct {
+	ENI            ENIID
+	SecurityGroups []string // sorted
+	Reason         string
+}
+
 // AssignAddresses asks for more secondary addresses on an attached ENI, or for
 // delegated /28 or /80 prefixes: one of the three.
 type AssignAddresses struct {
@@ -77,6 +84,7 @@ type DeleteENI struct {
 func (CreateENI) action()         {}
 func (AttachENI) action()         {}
 func (ProtectENI) action()        {}
+func (SetSecurityGroups) action() {}
 func (AssignAddresses) action()   {}
 func (UnassignAddresses) action() {}
 func (DetachENI) action()         {}
@@ -95,6 +103,11 @@ func (a AttachENI) String() string {
 // String is one line for the log.
 func (a ProtectENI) String() string {
 	return fmt.Sprintf("set DeleteOnTermination on %s (%s)", a.ENI, a.Reason)
+}
+
+// String is one line for the log.
+func (a SetSecurityGroups) String() string {
+	return fmt.Sprintf("set the security groups of %s to %v (%s)", a.ENI, a.SecurityGroups, a.Reason)
 }
 
 // String is one line for the log.
@@ -150,6 +163,8 @@ func eniOf(action Action) ENIID {
 	case AttachENI:
 		return a.ENI
 	case ProtectENI:
+		return a.ENI
+	case SetSecurityGroups:
 		return a.ENI
 	case AssignAddresses:
 		return a.ENI

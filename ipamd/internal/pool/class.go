@@ -26,7 +26,7 @@ const (
 	AddressLimit
 	// ENILimit: the instance, or the account, can have no more ENIs.
 	ENILimit
-	// NotFound: the ENI, or what it refers to, is not there (any more, or yet).
+	// NotFound: the ENI, or its attachment, is not there (any more, or yet).
 	NotFound
 	// InUse: the ENI or the device number is taken; our view is out of date.
 	InUse

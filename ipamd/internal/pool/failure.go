@@ -21,6 +21,7 @@ const (
 	create kind = iota
 	attach
 	protect
+	regroup
 	assign
 	assign6
 	release
@@ -179,6 +180,8 @@ func (p *Pool) blockOf(action Action, class Class) (block, bool) {
 		return block{attach, string(a.ENI)}, true
 	case ProtectENI:
 		return block{protect, string(a.ENI)}, true
+	case SetSecurityGroups:
+		return block{regroup, string(a.ENI)}, true
 	case UnassignAddresses:
 		return block{release, string(a.ENI)}, true
 	case DetachENI:
@@ -304,7 +307,7 @@ func (p *Pool) obstacle(now time.Time) (on block, worst *failed) {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.on, b.on))
 	}) {
 		f := p.blocks[b]
-		if b.kind != protect && b.kind != release && now.Sub(f.until) < recent && (worst == nil || f.times > worst.times) {
+		if b.kind != protect && b.kind != regroup && b.kind != release && now.Sub(f.until) < recent && (worst == nil || f.times > worst.times) {
 			on, worst = b, &f
 		}
 	}

@@ -79,6 +79,9 @@ func (p *Pool) merge(e ENI, now time.Time) {
 	if now.Sub(old.changed) < recent {
 		e.DeleteOnTermination = e.DeleteOnTermination || old.DeleteOnTermination
 	}
+	if now.Sub(old.regrouped) < recent {
+		e.SecurityGroups = old.SecurityGroups
+	}
 	e.Addresses = recall(e.Addresses, old.learned, old.gone, now)
 	e.Prefixes = recall(e.Prefixes, old.learnedPrefixes, old.gonePrefixes, now)
 	e.Prefixes6 = recall(e.Prefixes6, old.learnedPrefixes6, nil, now)
@@ -193,6 +196,11 @@ func (p *Pool) Applied(action Action, r Result, now time.Time) {
 			e.DeleteOnTermination, e.changed = true, now
 		}
 		p.unblock(block{protect, string(a.ENI)})
+	case SetSecurityGroups:
+		if e := p.enis[a.ENI]; e != nil {
+			e.SecurityGroups, e.regrouped = a.SecurityGroups, now
+		}
+		p.unblock(block{regroup, string(a.ENI)})
 	case AssignAddresses:
 		p.learn(a.ENI, r, now)
 		p.count(a, true)

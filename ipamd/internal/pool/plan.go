@@ -9,7 +9,7 @@ import (
 
 // Plan returns the EC2 calls that should be made now, all independent of each
 // other: to attach or delete ENIs that a crash left, to protect those that are
-// attached, to grow until what pods wait for and what is to be spare are there,
+// attached and keep their security groups in step, to grow until what pods wait for and what is to be spare are there,
 // and to give back what has been too much for a while. It asks for everything
 // in one step; what an earlier call failed for is asked again when its time has
 // come.
@@ -49,6 +49,7 @@ func (p *Pool) Plan(waiting int, now time.Time) []Action {
 	g.create()
 	g.shrink(all)
 	g.drain(all)
+	g.regroup(all)
 	return g.actions
 }
 

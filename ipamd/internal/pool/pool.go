@@ -99,6 +99,7 @@ type entry struct {
 	learnedPrefixes, learnedPrefixes6 map[netip.Prefix]time.Time
 	gone                              map[netip.Addr]time.Time
 	gonePrefixes                      map[netip.Prefix]time.Time
+	regrouped                         time.Time                  // when an answer last changed its security groups
 	former                            map[netip.Prefix]time.Time // what it had, and since when describes do not show it
 	doubted                           time.Time                  // when addresses were asked for it with unknown outcome; zero if they were not
 	retired                           bool                       // it was, or is being, detached because nobody needs it

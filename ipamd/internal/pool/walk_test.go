@@ -55,7 +55,7 @@ func (c *cloud) apply(a Action) (Result, *Failure) {
 	}
 	switch a := a.(type) {
 	case CreateENI:
-		e := ENI{ID: ENIID(fmt.Sprintf("eni-c%d", c.next)), Subnet: a.Subnet, Address: c.address(), Tags: map[string]string{TagInstance: "i-1"}}
+		e := ENI{ID: ENIID(fmt.Sprintf("eni-c%d", c.next)), Subnet: a.Subnet, SecurityGroups: a.SecurityGroups, Address: c.address(), Tags: map[string]string{TagInstance: "i-1"}}
 		for range a.Addresses {
 			e.Addresses = append(e.Addresses, c.address())
 		}
@@ -82,6 +82,8 @@ func (c *cloud) apply(a Action) (Result, *Failure) {
 		return Result{AttachmentID: e.AttachmentID}, nil
 	case ProtectENI:
 		c.enis[a.ENI].DeleteOnTermination = true
+	case SetSecurityGroups:
+		c.enis[a.ENI].SecurityGroups = a.SecurityGroups
 	case AssignAddresses:
 		var out []netip.Addr
 		for range a.Count {
