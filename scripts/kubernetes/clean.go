@@ -3,15 +3,7 @@ package kubernetes
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/causeway-cni/causeway/scripts/e2e/harness"
 )
 
 // Clean removes what is left of a cluster whose process has ended: the
@@ -28,43 +20,6 @@ func Clean(ctx context.Context, vpcsim, name, dir string) error {
 		failed = append(failed, os.RemoveAll(dir))
 	}
 	return errors.Join(failed...)
-}
-
-// group is the control group of all pods of a cluster, in each hierarchy.
-func group(name string) string { return "causeway-" + name }
-
-// awaitGroups removes control groups as soon as their processes, which were
-// killed, are gone.
-func awaitGroups(ctx context.Context, name string) error {
-	return harness.Poll(ctx, func() error { return removeGroups(name) })
-}
-
-func removeGroups(name string) error {
-	roots, err := filepath.Glob("/sys/fs/cgroup/*/" + group(name))
-	if err != nil {
-		return err
-	}
-	if unified := "/sys/fs/cgroup/" + group(name); len(roots) == 0 {
-		roots = []string{unified}
-	}
-	for _, root := range roots {
-		var groups []string
-		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && entry.IsDir() {
-				groups = append(groups, path)
-			}
-			return ignore(err, fs.ErrNotExist)
-		})
-		if err != nil {
-			return err
-		}
-		for _, g := range slices.Backward(groups) { // the inner ones first
-			if err := ignore(unix.Rmdir(g), fs.ErrNotExist); err != nil {
-				return fmt.Errorf("removing control group %s: %w", g, err)
-			}
-		}
-	}
-	return nil
 }
 
 // ignore is err, unless it is one that does not matter.

@@ -71,6 +71,9 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.shieldSysctls(ctx); err != nil {
 		return err
 	}
+	if err := n.confine(ctx); err != nil {
+		return err
+	}
 	if _, err := n.Exec(ctx, "cp", loopbackPlugin, "/opt/cni/bin/"); err != nil {
 		return err
 	}
@@ -138,8 +141,8 @@ const containerdConfig = `version = 2
         SystemdCgroup = false
 `
 
-// kubeletConfig keeps pods out of the machine's control groups, and evicts none
-// for want of what the nodes share.
+// kubeletConfig leaves control groups to the runtime, and evicts no pod for want
+// of what the nodes share.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %q}}
@@ -151,7 +154,6 @@ providerID: %s
 maxPods: %d
 cgroupDriver: cgroupfs
 cgroupsPerQOS: false
-cgroupRoot: %s
 enforceNodeAllocatable: []
 failCgroupV1: false
 failSwapOn: false
@@ -171,7 +173,7 @@ func (n *Node) writeConfigs() error {
 		return err
 	}
 	return os.WriteFile(n.file("kubelet.yaml"), fmt.Appendf(nil, kubeletConfig, c.authority.file(), dnsService,
-		fmt.Sprintf("aws:///%s/%s", n.zone, n.instance), maxPods, "/"+group(c.name)+"/"+n.place), 0o600)
+		fmt.Sprintf("aws:///%s/%s", n.zone, n.instance), maxPods), 0o600)
 }
 
 // StartContainerd starts the runtime and waits until it answers.

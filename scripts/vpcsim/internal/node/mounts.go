@@ -121,11 +121,15 @@ func mountBound(dir string) error {
 }
 
 // mountSys shows the node's network devices under /sys and keeps the cgroup
-// hierarchies of the machine there, which container runtimes need.
+// hierarchies of the machine there, which container runtimes need: once each,
+// for runtimes take the first that they find among all mounts.
 func mountSys(aside string) error {
 	const cgroup = "/sys/fs/cgroup"
 	if err := mountOn(cgroup, aside, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		return err
+	}
+	if err := unix.Unmount(cgroup, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) { // which says that it was no mount
+		return fmt.Errorf("unmounting %s beneath the node's own: %w", cgroup, err)
 	}
 	if err := mount("sysfs", "/sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
