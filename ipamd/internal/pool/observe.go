@@ -96,11 +96,12 @@ func (p *Pool) merge(e ENI, now time.Time) {
 	old.ENI, old.missing = e, false
 }
 
-// meet is an ENI that was not known. One that is not attached may just have been
-// created, and not show all addresses yet.
+// meet is an ENI that was not known. One that is young, or not attached, need not
+// show all that a daemon before us asked for it: a describe that was late may
+// have made us forget it.
 func (p *Pool) meet(e ENI, now time.Time) *entry {
 	met := &entry{ENI: e, since: now}
-	if e.Asked || e.Status != Attached {
+	if e.Asked || e.Status != Attached || now.Sub(e.Created) < doubtful {
 		met.doubted = now
 	}
 	return met
