@@ -90,8 +90,8 @@ func TestHopelessIsRefusedAtOnce(t *testing.T) {
 // started and whose EC2 takes a second for each call: all are served within
 // three round trips and half a second, with six calls that change something,
 // if there are addresses for 29. Without prefixes there are for 27: the other
-// two need not wait to the end to be told so. A device comes within what is left
-// of the third round trip, as it does on EC2 when an attachment takes long.
+// two need not wait to the end to be told so. A device comes a second after it was
+// attached; one that is later makes its pods wait for as much longer.
 func TestBurstOnAFreshNode(t *testing.T) {
 	for _, c := range []struct {
 		name         string
@@ -107,7 +107,7 @@ func TestBurstOnAFreshNode(t *testing.T) {
 			s.Pool.Prefixes = c.prefixes
 			inTime(t, s, func() *fakeEC2 {
 				f := newEC2(large, 0)
-				f.latency, f.device = time.Second, 900*time.Millisecond
+				f.latency, f.device = time.Second, time.Second
 				return f
 			}, func(t *testing.T, n *node) {
 				n.settle(5 * time.Second) // its first describes and its headroom

@@ -16,7 +16,7 @@ import (
 	"github.com/causeway-cni/causeway/ipamd/internal/pool"
 )
 
-var lives = flag.Int("lives", 24, "random lives of a node, of each test that has some")
+var lives = flag.Int("lives", 48, "random lives of a node, of each test that has some")
 
 // A random life of a node that crashes after any step, also with calls on
 // their way: what pods hold, and what cools down, is the same after each start.
