@@ -53,9 +53,11 @@ cluster-down: ## end the cluster of `make cluster`
 	bin/cluster down
 
 .PHONY: e2e
-e2e: ## run the stories against a real Kubernetes cluster of their own; MODE=nftables
+e2e: ## run the stories against a real Kubernetes cluster of their own; MODE=nftables, RACE=1, STORY=name, COUNT=n
 	@scripts/deps.sh cluster
-	$(GO) test ./scripts/kubernetes/stories -tags cluster -count=1 -v -timeout 60m $(if $(MODE),-args -mode $(MODE))
+	$(GO) test -c -tags cluster -o bin/e2e ./scripts/kubernetes/stories
+	cd scripts/kubernetes/stories && exec $(CURDIR)/bin/e2e -test.v -test.timeout 90m -test.count $(or $(COUNT),1) \
+		$(if $(STORY),-test.run 'TestCluster/$(STORY)') $(if $(MODE),-mode $(MODE)) $(if $(RACE),-race-detector)
 
 .PHONY: test
 test: ## run all tests, on real network namespaces, with the race detector

@@ -27,6 +27,8 @@ type Options struct {
 	// instances there are, for Join.
 	Nodes, Spare int
 	ProxyMode    string // PROXY_MODE of Causeway; empty for its default
+	// Race has Causeway built with the race detector, and Races tell what it found.
+	Race bool
 	// Say is told what is done, a line each.
 	Say func(string)
 }
@@ -72,6 +74,7 @@ func (c *Cluster) up(ctx context.Context) error {
 		{"the VPC", c.raiseVPC},
 		{"the control plane", c.raisePlane},
 		{"nodes, Causeway and DNS", c.raiseNodes},
+		{"the load balancer controller", c.startBalancers},
 	} {
 		start := time.Now()
 		if err := step.do(ctx); err != nil {
@@ -110,7 +113,7 @@ func (c *Cluster) raiseVPC(ctx context.Context) error {
 }
 
 func (c *Cluster) raisePlane(ctx context.Context) (err error) {
-	if c.relay, err = startRelay("/run/netns/"+c.name+"-"+planeNode, apiPort); err != nil {
+	if c.relay, err = startRelay(c.Netns(planeNode), apiPort); err != nil {
 		return err
 	}
 	return c.startPlane(ctx)
@@ -143,7 +146,8 @@ func (c *Cluster) raiseNodes(ctx context.Context) error {
 func (c *Cluster) explain(ctx context.Context) error {
 	pods, _ := c.Kubectl(ctx, "get", "pods,nodes", "-A", "-o", "wide")
 	events, _ := c.Kubectl(ctx, "get", "events", "-A")
-	return fmt.Errorf("pods and nodes:\n%s\nevents:\n%s", pods, events)
+	logs, _ := c.Kubectl(ctx, "-n", "kube-system", "logs", "-l", "app.kubernetes.io/name=causeway", "--all-containers", "--prefix", "--tail=20")
+	return fmt.Errorf("pods and nodes:\n%s\nevents:\n%s\nCauseway says:\n%s", pods, events, logs)
 }
 
 // Kubeconfig is the path of the file by which the machine's users reach the
@@ -181,6 +185,21 @@ func (c *Cluster) start(place, name string, env []string, command ...string) (*c
 	}
 	return p, err
 }
+
+// startBalancers starts the controller that gives services and ingresses load
+// balancers, on the machine: as on EKS, it is none of the cluster's nodes'.
+func (c *Cluster) startBalancers(context.Context) error {
+	p, err := cluster.Launch("controller", filepath.Join(c.dir, "controller.log"), nil,
+		filepath.Join(c.dir, "bin", controller), "-name", c.name, "-kubeconfig", c.Kubeconfig(), "-addresses")
+	if err == nil {
+		c.programs = append(c.programs, p)
+	}
+	return err
+}
+
+// Netns is the path of the network namespace of a place of the VPC that is no
+// node: internet or peer.
+func (c *Cluster) Netns(place string) string { return "/run/netns/" + c.name + "-" + place }
 
 // Close ends everything and removes it.
 func (c *Cluster) Close() error {

@@ -26,13 +26,27 @@ const (
 	ProbeImage = "localhost/probe:v1"
 )
 
+// controller is the program of load balancers.
+const controller = "controller"
+
+// raceOptions let the race detector write what it finds to files of a node,
+// which last longer than the program and its pod.
+const (
+	raceFiles   = "/run/causeway/race"
+	raceOptions = "GORACE=log_path=" + raceFiles
+)
+
 // buildImages compiles our programs, and packs the images.
 func (c *Cluster) buildImages(ctx context.Context, bin string) error {
 	c.bins = harness.In(bin)
-	if err := release.BuildPrograms(ctx, bin); err != nil {
+	build, env := release.BuildPrograms, []string{release.Path}
+	if c.options.Race {
+		build, env = release.BuildRace, append(env, raceOptions)
+	}
+	if err := build(ctx, bin); err != nil {
 		return err
 	}
-	for name, pkg := range map[string]string{"vpcsim": "scripts/vpcsim", "pause": "scripts/kubernetes/pause"} {
+	for name, pkg := range map[string]string{"vpcsim": "scripts/vpcsim", controller: "scripts/vpcsim/controller", "pause": "scripts/kubernetes/pause"} {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, name), "github.com/causeway-cni/causeway/"+pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -43,7 +57,10 @@ func (c *Cluster) buildImages(ctx context.Context, bin string) error {
 	if err != nil {
 		return err
 	}
-	images := []oci.Image{{Name: causewayImage, Files: files, Entrypoint: []string{release.Entrypoint}, Env: []string{release.Path}}}
+	if c.options.Race { // without its directory the detector ends the program
+		files = append(files, oci.File{Path: filepath.Dir(raceFiles)[1:], Mode: os.ModeDir | 0o755})
+	}
+	images := []oci.Image{{Name: causewayImage, Files: files, Entrypoint: []string{release.Entrypoint}, Env: env}}
 	for name, program := range map[string]string{
 		pauseImage: filepath.Join(bin, "pause"), ProbeImage: c.bins.Vpcsim, dnsImage: c.tools.Path(cluster.DNS),
 	} {

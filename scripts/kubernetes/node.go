@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,7 +180,7 @@ func (n *Node) writeConfigs() error {
 
 // StartContainerd starts the runtime and waits until it answers.
 func (n *Node) StartContainerd(ctx context.Context) (err error) {
-	if n.containerd, err = n.cluster.start(n.place, "containerd", nil, "containerd", "--config", n.file("containerd.toml")); err != nil {
+	if n.containerd, err = n.cluster.start(n.place, "containerd", []string{raceOptions}, "containerd", "--config", n.file("containerd.toml")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -205,6 +207,36 @@ func (n *Node) StartKubelet() (err error) {
 	n.kubelet, err = n.cluster.start(n.place, "kubelet", nil, n.cluster.tools.Path("kubelet"), "--config", n.file("kubelet.yaml"),
 		"--kubeconfig", n.file("kubeconfig"), "--hostname-override", n.Name, "--node-ip", n.Addr.String(), "--node-labels", strings.Join(labels, ","))
 	return err
+}
+
+// Races are what the race detector found in Causeway's programs on the node.
+func (n *Node) Races(ctx context.Context) (string, error) {
+	return n.Exec(ctx, "sh", "-c", "cat "+raceFiles+".* 2>/dev/null || true")
+}
+
+// Netns opens the network namespace of the pod that has an address, or of the
+// node for its own: the path is good until the file is closed, whatever becomes
+// of the pod.
+func (n *Node) Netns(addr netip.Addr) (*os.File, error) {
+	root := fmt.Sprintf("/proc/%d/root", n.containerd.PID())
+	paths, err := filepath.Glob(root + "/run/netns/cni-*")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range append(paths, n.cluster.Netns(n.place)) {
+		var addrs []net.Addr
+		err := cluster.Within(path, func() (err error) { addrs, err = net.InterfaceAddrs(); return err })
+		if err != nil {
+			continue // of a pod that goes
+		}
+		if slices.ContainsFunc(addrs, func(a net.Addr) bool {
+			prefix, err := netip.ParsePrefix(a.String())
+			return err == nil && prefix.Addr() == addr
+		}) {
+			return os.Open(path)
+		}
+	}
+	return nil, fmt.Errorf("no pod of %s has the address %s", n.Name, addr)
 }
 
 // Containerd is the runtime's process.

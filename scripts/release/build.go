@@ -11,9 +11,21 @@ import (
 // BuildPrograms compiles our programs of the image into dir, as `make build`
 // does.
 func BuildPrograms(ctx context.Context, dir string) error {
+	return buildPrograms(ctx, dir, "CGO_ENABLED=0", "-tags", "grpcnotrace", "-ldflags", "-s -w")
+}
+
+// BuildRace is BuildPrograms with the race detector: static, too, but linked
+// with the machine's C library.
+func BuildRace(ctx context.Context, dir string) error {
+	return buildPrograms(ctx, dir, "CGO_ENABLED=1", "-race", "-tags", "grpcnotrace,netgo,osusergo",
+		"-ldflags", "-linkmode external -extldflags -static")
+}
+
+func buildPrograms(ctx context.Context, dir, cgo string, flags ...string) error {
 	for name, pkg := range map[string]string{"ipamd": "./ipamd", "causeway-cni": "./cni-plugin"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", filepath.Join(dir, name), pkg)
-		cmd.Dir, cmd.Env = sourceDir(), append(os.Environ(), "CGO_ENABLED=0")
+		args := append([]string{"build", "-trimpath"}, flags...)
+		cmd := exec.CommandContext(ctx, "go", append(args, "-o", filepath.Join(dir, name), pkg)...)
+		cmd.Dir, cmd.Env = sourceDir(), append(os.Environ(), cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", name, err, out)
 		}

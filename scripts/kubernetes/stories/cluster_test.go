@@ -19,7 +19,22 @@ import (
 	"github.com/causeway-cni/causeway/scripts/kubernetes"
 )
 
-var mode = flag.String("mode", "", "PROXY_MODE of Causeway")
+var (
+	mode = flag.String("mode", "", "PROXY_MODE of Causeway")
+	race = flag.Bool("race-detector", false, "build Causeway with the race detector; what is measured is slower then")
+)
+
+// tales are all stories, in the order in which they are told.
+var tales = []struct {
+	name string
+	tell func(s story)
+}{
+	{"Services", services},
+	{"Tools", tools},
+	{"NoAddress", noAddress},
+	{"Scale", scale},
+	{"ForcedDelete", forcedDelete},
+}
 
 // TestCluster lets its stories happen one after the other on one cluster.
 func TestCluster(t *testing.T) {
@@ -31,7 +46,7 @@ func TestCluster(t *testing.T) {
 	}
 	name := fmt.Sprintf("e2e%d", os.Getpid())
 	c, err := kubernetes.Up(ctx, kubernetes.Options{
-		Name: name, Dir: filepath.Join(cache, "causeway", "clusters", name), Nodes: 2, ProxyMode: *mode,
+		Name: name, Dir: filepath.Join(cache, "causeway", "clusters", name), Nodes: 2, Spare: 1, ProxyMode: *mode, Race: *race,
 		Say: func(line string) { t.Log(line) },
 	})
 	if err != nil {
@@ -42,17 +57,14 @@ func TestCluster(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, story := range []struct {
-		name string
-		tell func(s story)
-	}{
-		{"Services", services},
-		{"Tools", tools},
-		{"NoAddress", noAddress},
-		{"Scale", scale},
-		{"ForcedDelete", forcedDelete},
-	} {
-		t.Run(story.name, func(t *testing.T) { story.tell(newStory(t, ctx, c)) })
+	defer printNumbers()
+	for _, tale := range tales {
+		t.Run(tale.name, func(t *testing.T) { tale.tell(newStory(t, ctx, c)) })
+	}
+	for _, n := range c.Nodes {
+		if found, err := n.Races(ctx); err != nil || found != "" {
+			t.Errorf("races on %s: %v\n%s", n.Name, err, found)
+		}
 	}
 }
 
@@ -97,7 +109,7 @@ func (s story) apply(format string, args ...any) {
 	}
 }
 
-// eventually tries until it works, for a minute.
+// eventually tries until it works, for a minute at most.
 func (s story) eventually(what string, try func() error) {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
