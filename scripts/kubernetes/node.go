@@ -218,8 +218,8 @@ func (n *Node) Races(ctx context.Context) (string, error) {
 // node for its own: the path is good until the file is closed, whatever becomes
 // of the pod.
 func (n *Node) Netns(addr netip.Addr) (*os.File, error) {
-	root := fmt.Sprintf("/proc/%d/root", n.containerd.PID())
-	paths, err := filepath.Glob(root + "/run/netns/cni-*")
+	// One thread of the process that started the runtime is in the node.
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/root/run/netns/cni-*", n.containerd.PID()))
 	if err != nil {
 		return nil, err
 	}
