@@ -28,7 +28,8 @@ const ec2Endpoint = "http://169.254.171.1"
 
 // dns is CoreDNS with the files and the names that clusters give it. It is not
 // ready before it has read services through their own cluster IP, so that it
-// only serves where the node's services do.
+// only serves where the node's services do. Its pods wait for a node each, or
+// both would be on the first that is ready.
 const dns = `apiVersion: v1
 kind: ServiceAccount
 metadata: {name: coredns, namespace: kube-system}
@@ -76,7 +77,7 @@ spec:
       dnsPolicy: Default
       tolerations: [{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}, {key: CriticalAddonsOnly, operator: Exists}]
       topologySpreadConstraints:
-      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {k8s-app: kube-dns}}}
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, minDomains: %d, nodeTaintsPolicy: Honor, labelSelector: {matchLabels: {k8s-app: kube-dns}}}
       containers:
       - name: coredns
         image: %s
@@ -102,5 +103,5 @@ spec:
 `
 
 func (c *Cluster) installDNS(ctx context.Context) error {
-	return c.Apply(ctx, fmt.Sprintf(dns, dnsImage, dnsService))
+	return c.Apply(ctx, fmt.Sprintf(dns, min(2, c.options.Nodes), dnsImage, dnsService))
 }
