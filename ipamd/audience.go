@@ -25,6 +25,7 @@ type audience struct {
 	metrics *telemetry.Proxy
 	retry   *loop.Loop
 	written func()                      // rules were written: stale flows may end
+	alone   func()                      // another proxy has ended
 	keep    func(proxy.ServiceSettings) // over a restart
 }
 
@@ -49,7 +50,11 @@ func (a *audience) run(ctx context.Context, address string) error {
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return a.retry.Run(ctx) })
 	tasks.Go(func() error {
-		return serveHTTP(ctx, a.log, "CAUSEWAY_HEALTHZ_BIND_ADDRESS", address, a.health.Handler(a.metrics.Health))
+		listener, taken := listen(ctx, a.log, "CAUSEWAY_HEALTHZ_BIND_ADDRESS", address)
+		if taken { // by another proxy, which has ended
+			a.alone()
+		}
+		return serveOn(ctx, listener, a.health.Handler(a.metrics.Health))
 	})
 	return tasks.Wait()
 }
@@ -75,12 +80,14 @@ func (a *audience) Synced(r services.Round) {
 }
 
 func (a *audience) say(r services.Round) {
-	for _, c := range r.Sync.Removed {
+	for _, c := range r.Sync.Found {
 		a.log.Info("services: " + c)
 	}
 	took := r.Took.Round(time.Millisecond)
 	switch {
-	case r.Repair:
+	case r.Repair && len(r.Sync.Found) > 0:
+		a.log.Info("services: taken over from another proxy", "changes", r.Sync.Changes, "took", took)
+	case r.Repair && r.Sync.Full:
 		a.log.Warn("services: others changed rules; they are repaired", "changes", r.Sync.Changes, "took", took)
 	case r.Sync.Full:
 		a.log.Info("services: all are written", "changes", r.Sync.Changes, "took", took)

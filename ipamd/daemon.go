@@ -90,6 +90,9 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	tasks.Go(func() error {
 		return serveHTTP(ctx, log, "CAUSEWAY_METRICS_BIND_ADDRESS", c.Daemon.MetricsAddr, telemetry.Handler(d.metrics, d.ready, d.state))
 	})
+	if d.service == nil {
+		tasks.Go(func() error { return d.yieldLoop().Run(ctx) })
+	}
 	api := d.kube()
 	tasks.Go(func() error { return d.start(ctx, tasks, api) })
 	if d.service != nil {

@@ -11,21 +11,28 @@ import (
 )
 
 // listenEvery is how often an address that is taken is tried again.
-const listenEvery = 5 * time.Second
+const listenEvery = time.Second
 
 // serveHTTP serves on an address until ctx ends; the empty address means not
 // at all. That it is taken, by an agent that is being replaced say, stops
 // nothing else: it is tried again. The setting is named in the log.
 func serveHTTP(ctx context.Context, log *slog.Logger, setting, address string, h http.Handler) error {
+	listener, _ := listen(ctx, log, setting, address)
+	return serveOn(ctx, listener, h)
+}
+
+// listen waits for an address, and says whether it was taken until now. nil is
+// the end of ctx, or the empty address.
+func listen(ctx context.Context, log *slog.Logger, setting, address string) (listener net.Listener, taken bool) {
 	if address == "" {
-		return nil
+		return nil, false
 	}
-	for said := false; ctx.Err() == nil; said = true {
+	for ; ctx.Err() == nil; taken = true {
 		listener, err := net.Listen("tcp", address)
 		if err == nil {
-			return serveOn(ctx, listener, h)
+			return listener, taken
 		}
-		if !said {
+		if !taken {
 			log.Error("nothing is served there for now", setting, address, "error", err, "retry_every", listenEvery)
 		}
 		select {
@@ -33,10 +40,14 @@ func serveHTTP(ctx context.Context, log *slog.Logger, setting, address string, h
 		case <-time.After(listenEvery):
 		}
 	}
-	return nil
+	return nil, false
 }
 
+// serveOn serves until ctx ends; without a listener not at all.
 func serveOn(ctx context.Context, listener net.Listener, h http.Handler) error {
+	if listener == nil {
+		return nil
+	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()

@@ -83,6 +83,7 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metri
 	}, rules, audience, log)
 	audience.written = func() { p.sweep.Trigger() }
 	audience.keep = p.keep
+	audience.alone = func() { rules.TakeOverAgain(); p.write.Trigger() }
 	p.write = loop.New(loop.Settings{Name: "services", Spacing: c.Window, Resync: repairEvery,
 		Pause: 100 * time.Millisecond, LongestPause: time.Second}, p.step, log, metrics.StepFailed)
 	p.sweep = loop.New(loop.Settings{Name: "UDP flows", Coalesce: 10 * time.Millisecond, Resync: time.Minute,

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
-	"github.com/causeway-cni/causeway/proxy/service"
 )
 
 // Removal says which of our rules CleanupAll removes.
@@ -14,7 +13,8 @@ type Removal struct {
 	// so that they are its own once it runs.
 	Chains bool
 	// Running says that another proxy runs: chains of a variant in which
-	// kube-proxy has its canary are its own then, and stay.
+	// kube-proxy has its canary are its own then, and stay but for those of host
+	// ports, which it does not have.
 	Running bool
 	// NAT is external SNAT and the connection mark in iptables, which have
 	// aws-node's names.
@@ -47,18 +47,15 @@ func CleanupAll(ctx context.Context, r Removal) ([]string, error) {
 
 // chains removes services from a variant, unless they are kube-proxy's by now.
 func (r Removal) chains(ctx context.Context, v iptables.Variant) ([]string, error) {
-	if r.Running {
-		b, err := iptables.Open(v, service.IPv4)
-		if notInstalled(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		have, err := b.Observe(ctx)
-		if err != nil || have.HasKubeProxy() {
-			return nil, err
-		}
+	if !r.Running {
+		return removeKube(ctx, v)
+	}
+	have, err := observe(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if have.HasKubeProxy() {
+		return removeHostPorts(ctx, v)
 	}
 	return removeKube(ctx, v)
 }

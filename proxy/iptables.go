@@ -141,6 +141,15 @@ func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return done, err
 	}
+	for _, b := range t.backends {
+		did, err := b.RemoveCanaries(ctx)
+		if did.Chains > 0 {
+			done = append(done, fmt.Sprintf("%s iptables-%s: kube-proxy's chains are ours now, without its canaries", b.Family(), b.Variant()))
+		}
+		if err != nil {
+			return done, err
+		}
+	}
 	removed, err := removeKube(ctx, t.backends[0].Variant().Other())
 	done = append(done, removed...)
 	if err != nil {
@@ -153,9 +162,10 @@ func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
 func (t *ipTables) removeServices(ctx context.Context) ([]string, error) {
 	var done []string
 	for _, b := range t.backends {
-		n, err := b.RemoveServices(ctx)
-		if n > 0 {
-			done = append(done, fmt.Sprintf("%s iptables-%s: %d chains of services", b.Family(), b.Variant(), n))
+		did, err := b.RemoveServices(ctx)
+		if did.Chains > 0 {
+			done = append(done, fmt.Sprintf("%s iptables-%s: %d chains of services%s", b.Family(), b.Variant(), did.Chains,
+				map[bool]string{true: ", kube-proxy's"}[did.KubeProxy]))
 		}
 		if err != nil {
 			return done, err

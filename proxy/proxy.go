@@ -207,7 +207,7 @@ func (p *Proxy) Tally() Tally {
 }
 
 // Untouched says whether external SNAT, and the services, are as the last
-// success left them. It starts no process: where nf_tables is written it asks
+// success left them, with nothing to take over. It starts no process: where nf_tables is written it asks
 // for one number, which any change to any table moves; legacy tables are
 // copied and compared.
 func (p *Proxy) Untouched() (nat, services bool, err error) {
@@ -216,7 +216,7 @@ func (p *Proxy) Untouched() (nat, services bool, err error) {
 	if err := p.look(); err != nil {
 		return false, false, err
 	}
-	return p.nat.valid, p.services.valid, nil
+	return p.nat.valid, p.services.valid && p.services.taken, nil
 }
 
 // begin opens the backend, and notices what others did.

@@ -79,8 +79,9 @@ type ServiceSync struct {
 	Changes int
 	// Full says that the kernel was read, and all services were gone through.
 	Full bool
-	// Removed says what other proxies left elsewhere and was removed.
-	Removed []string
+	// Found says which iptables the node uses, if this looked for it, and what
+	// other proxies had written, most of which was removed.
+	Found []string
 	// Refused has, of the services gone through, what of each cannot be
 	// served, and why. Everything else was written.
 	Refused map[service.Key]error
@@ -101,7 +102,8 @@ func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service
 	if p.mode == Off {
 		return did, errors.New("services are served by another proxy in mode off")
 	}
-	if _, err := p.begin(ctx); err != nil {
+	found, err := p.begin(ctx)
+	if did.Found = found; err != nil {
 		return did, err
 	}
 	did.Full = p.writers == nil || !p.services.valid || p.tally.turned || !reflect.DeepEqual(p.settings, s)
@@ -110,7 +112,6 @@ func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service
 		p.tally.turn()
 		did.Full = p.tally.turned
 	}
-	var err error
 	if did.Full {
 		err = p.syncAll(ctx, from, changed, s, &did)
 	} else {
@@ -119,11 +120,13 @@ func (p *Proxy) SyncServices(ctx context.Context, from Source, changed []service
 	if err != nil || p.services.taken {
 		return did, err
 	}
-	if did.Removed, err = p.backend.takeOverServices(ctx); err != nil {
+	removed, err := p.backend.takeOverServices(ctx)
+	did.Found = append(did.Found, removed...)
+	if err != nil {
 		return did, fmt.Errorf("taking over services: %w", err)
 	}
 	p.services.taken = true
-	if len(did.Removed) == 0 {
+	if len(removed) == 0 {
 		return did, nil
 	}
 	// What others did meanwhile cannot be told from this: look again.
@@ -182,6 +185,14 @@ func (p *Proxy) write(ctx context.Context, from Source, keys []service.Key, did 
 	}
 	p.services.valid, p.tally.turned = true, false
 	return nil
+}
+
+// TakeOverAgain has the next SyncServices look once more for what another proxy
+// has left, which was there until now.
+func (p *Proxy) TakeOverAgain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.services.taken = false
 }
 
 // note notes what others need of services.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
 	"github.com/causeway-cni/causeway/proxy/internal/nft"
+	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
@@ -75,4 +76,59 @@ func removeKube(ctx context.Context, v iptables.Variant) ([]string, error) {
 		return nil, err
 	}
 	return (&ipTables{backends: backends, watch: iptables.NewWatch(backends...)}).removeServices(ctx)
+}
+
+// removeHostPorts removes from a variant of iptables what kube-proxy, which
+// serves in it, does not have.
+func removeHostPorts(ctx context.Context, v iptables.Variant) ([]string, error) {
+	backends, err := openFamilies(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	var done []string
+	for _, b := range backends {
+		did, err := b.RemoveHostPorts(ctx)
+		if did.Chains > 0 {
+			done = append(done, fmt.Sprintf("%s iptables-%s: %d chains of host ports", b.Family(), v, did.Chains))
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// observe reads IPv4 of a variant of iptables, which may not be installed.
+func observe(ctx context.Context, v iptables.Variant) (ruleset.Saved, error) {
+	b, err := iptables.Open(v, service.IPv4)
+	if notInstalled(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.Observe(ctx)
+}
+
+// Yield removes our services from everywhere once kube-proxy has its own, and
+// says what that was. Until then they stay, for connections to go on, and served
+// is false. It is for mode Off, which removes the table of nf_tables by itself.
+func (p *Proxy) Yield(ctx context.Context) (removed []string, served bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if served, err = nft.HasTable(service.IPv4, kubeProxyTable); err != nil {
+		return nil, false, err
+	}
+	for _, v := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
+		have, err := observe(ctx, v)
+		if err != nil {
+			return nil, false, err
+		}
+		served = served || have.Serves()
+	}
+	if !served {
+		return nil, false, nil
+	}
+	removed, err = CleanupAll(ctx, Removal{Chains: true, Running: true})
+	return removed, true, err
 }

@@ -7,26 +7,47 @@ import (
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 )
 
+// Removed is what was there of services.
+type Removed struct {
+	Chains    int
+	KubeProxy bool // they were kube-proxy's, or had been
+}
+
 // RemoveServices deletes all chains of services, kube-proxy's too, with the
-// jumps to them, and returns how many chains that were. What kubelet has stays.
-// Services that were made before must not be used any more.
-func (b *Backend) RemoveServices(ctx context.Context) (int, error) {
-	chains := 0
+// jumps to them. What kubelet has stays. Services that were made before must not
+// be used any more.
+func (b *Backend) RemoveServices(ctx context.Context) (Removed, error) {
+	return b.remove(ctx, ruleset.Removal)
+}
+
+// RemoveCanaries deletes what kube-proxy alone has, so that its chains are ours.
+func (b *Backend) RemoveCanaries(ctx context.Context) (Removed, error) {
+	return b.remove(ctx, ruleset.CanaryRemoval)
+}
+
+// RemoveHostPorts deletes what kube-proxy does not have, so that our chains are
+// its own.
+func (b *Backend) RemoveHostPorts(ctx context.Context) (Removed, error) {
+	return b.remove(ctx, ruleset.HostPortRemoval)
+}
+
+func (b *Backend) remove(ctx context.Context, plan func(ruleset.Saved, int) ruleset.Batch) (Removed, error) {
+	var did Removed
 	err := b.counters.write(ctx, func() error {
 		have, err := b.Observe(ctx)
 		if err != nil {
 			return err
 		}
-		removal := ruleset.Removal(have, b.limit())
+		removal := plan(have, b.limit())
 		if removal.Empty() {
 			return nil
 		}
 		b.own.unsure = true
-		chains += removal.Chains
+		did = Removed{Chains: did.Chains + removal.Chains, KubeProxy: did.KubeProxy || have.HasKubeProxy()}
 		return b.feed(ctx, removal.Input())
 	})
 	if err != nil {
-		return 0, fmt.Errorf("removing services: %w", err)
+		return Removed{}, fmt.Errorf("removing services: %w", err)
 	}
-	return chains, nil
+	return did, nil
 }

@@ -45,10 +45,11 @@ func TestRemoveServices(t *testing.T) {
 		remove := func() (n int) {
 			t.Helper()
 			l.node.Do(func() {
-				var err error
-				if n, err = l.backend.RemoveServices(t.Context()); err != nil {
+				did, err := l.backend.RemoveServices(t.Context())
+				if err != nil {
 					t.Fatal(err)
 				}
+				n = did.Chains
 			})
 			return n
 		}

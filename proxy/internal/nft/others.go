@@ -3,6 +3,7 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -10,18 +11,34 @@ import (
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// DeleteTable deletes a table of a family with all that it holds, and says
-// whether it was there.
-func DeleteTable(f service.Family, name string) (bool, error) {
-	family := nftables.TableFamilyIPv4
-	if f == service.IPv6 {
-		family = nftables.TableFamilyIPv6
-	}
+// HasTable says whether there is a table of a family.
+func HasTable(f service.Family, name string) (bool, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return false, fmt.Errorf("opening nf_tables: %w", err)
 	}
-	conn.DelTable(&nftables.Table{Name: name, Family: family})
+	tables, err := conn.ListTablesOfFamily(familyOf(f))
+	if err != nil {
+		return false, fmt.Errorf("listing tables of %s: %w", f, err)
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
+}
+
+func familyOf(f service.Family) nftables.TableFamily {
+	if f == service.IPv6 {
+		return nftables.TableFamilyIPv6
+	}
+	return nftables.TableFamilyIPv4
+}
+
+// DeleteTable deletes a table of a family with all that it holds, and says
+// whether it was there.
+func DeleteTable(f service.Family, name string) (bool, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("opening nf_tables: %w", err)
+	}
+	conn.DelTable(&nftables.Table{Name: name, Family: familyOf(f)})
 	if err := conn.Flush(); errors.Is(err, unix.ENOENT) {
 		return false, nil
 	} else if err != nil {

@@ -72,7 +72,7 @@ func NewLedger(s Settings, have Held) *Ledger {
 
 // ownPrefixes begin the names of service-ports' own chains. Rules lead from
 // chains with a prefix to those with a later one.
-var ownPrefixes = []string{"KUBE-FW-", "KUBE-EXT-", "KUBE-HP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-"}
+var ownPrefixes = []string{"KUBE-FW-", "KUBE-EXT-", hostPortPrefix, "KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-"}
 
 func rank(chain string) int {
 	return slices.IndexFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(chain, prefix) })

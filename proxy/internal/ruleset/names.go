@@ -20,14 +20,18 @@ const (
 	kubeForward       = "KUBE-FORWARD"
 	kubeProxyFirewall = "KUBE-PROXY-FIREWALL"
 	kubeFirewall      = "KUBE-FIREWALL"
+	kubeProxyCanary   = "KUBE-PROXY-CANARY" // kube-proxy's alone, empty, in all tables
 )
+
+// hostPortPrefix begins the names of chains of host ports.
+const hostPortPrefix = "KUBE-HP-"
 
 // ofServices says whether a chain is of services, kube-proxy's or ours. Others
 // have chains that begin with KUBE-, too: kubelet, and kube-router.
 func ofServices(chain string) bool {
 	switch chain {
 	case kubeServices, kubeNodePorts, kubeHostPorts, kubePostrouting, kubeMarkMasq, kubeExternal, kubeForward,
-		kubeProxyFirewall, kubeFirewall, "KUBE-PROXY-CANARY", probeChain:
+		kubeProxyFirewall, kubeFirewall, kubeProxyCanary, probeChain:
 		return true
 	}
 	return ofService(chain)
@@ -51,7 +55,7 @@ func namesOf(n service.PortName, hash func(string) string) chainNames {
 		local:    "KUBE-SVL-" + h,
 		external: "KUBE-EXT-" + h,
 		firewall: "KUBE-FW-" + h,
-		host:     "KUBE-HP-" + h,
+		host:     hostPortPrefix + h,
 		endpoint: func(t service.Target) string { return "KUBE-SEP-" + hash(id+t.String()) },
 	}
 }

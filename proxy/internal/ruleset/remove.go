@@ -3,28 +3,49 @@ package ruleset
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // Removal deletes all chains of services, kube-proxy's too, and the rules that
 // lead to them. It leaves what kubelet has, and chains that others lead to from
 // chains of their own. The limit is that of Batch.
 func Removal(have Saved, limit int) Batch {
-	b := Batch{limit: limit}
 	kubelet := have.hasKubelet()
+	return removal(have, limit, func(name string) bool {
+		// KUBE-FIREWALL is kubelet's, too, with the same rule in it.
+		return ofServices(name) && (name != kubeFirewall || !kubelet)
+	})
+}
+
+// CanaryRemoval deletes the chains by which kube-proxy notices that its rules
+// were flushed. All else that it has goes on as ours.
+func CanaryRemoval(have Saved, limit int) Batch {
+	return removal(have, limit, func(name string) bool { return name == kubeProxyCanary })
+}
+
+// HostPortRemoval deletes chains of services that kube-proxy does not have, once
+// it has written those that lead to them anew.
+func HostPortRemoval(have Saved, limit int) Batch {
+	return removal(have, limit, func(name string) bool {
+		return name == kubeHostPorts || name == probeChain || strings.HasPrefix(name, hostPortPrefix)
+	})
+}
+
+// removal deletes chains.
+func removal(have Saved, limit int, goes func(chain string) bool) Batch {
+	b := Batch{limit: limit}
 	for _, t := range have {
 		var names []string
-		// KUBE-FIREWALL is kubelet's, too, with the same rule in it.
-		kept := func(c SavedChain) bool { return !ofServices(c.Name) || c.Name == kubeFirewall && kubelet }
 		wanted := map[string]bool{} // by others
 		for _, c := range t.Chains {
-			if kept(c) && !builtIn(c.Name) {
+			if !goes(c.Name) && !builtIn(c.Name) {
 				for _, r := range c.Rules {
 					wanted[r.jump()] = true
 				}
 			}
 		}
 		for _, c := range t.Chains {
-			if !kept(c) && !wanted[c.Name] {
+			if goes(c.Name) && !wanted[c.Name] {
 				names = append(names, c.Name)
 			}
 		}
@@ -68,7 +89,14 @@ func (s Saved) hasKubelet() bool { return s.hasChain(kubeletChains...) }
 
 // HasKubeProxy says whether kube-proxy has the chain here by which it notices
 // that its rules were flushed; we have none of that name.
-func (s Saved) HasKubeProxy() bool { return s.hasChain("KUBE-PROXY-CANARY") }
+func (s Saved) HasKubeProxy() bool { return s.hasChain(kubeProxyCanary) }
+
+// Serves says whether kube-proxy has written services here.
+func (s Saved) Serves() bool {
+	return s.HasKubeProxy() && slices.ContainsFunc(s, func(t SavedTable) bool {
+		return slices.ContainsFunc(t.Chains, func(c SavedChain) bool { return strings.HasPrefix(c.Name, "KUBE-SVC-") })
+	})
+}
 
 // hasChain says whether a table has one of these chains.
 func (s Saved) hasChain(names ...string) bool {
