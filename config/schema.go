@@ -38,6 +38,7 @@ func Schema() ([]byte, error) {
 			"pullPolicy": object{"enum": []string{"Always", "IfNotPresent", "Never"}},
 		}),
 		"imagePullSecrets":              list,
+		"cleanup":                       object{"type": "boolean"},
 		"env":                           closed(env),
 		"cni":                           closed(object{"binDir": directory(), "confDir": directory()}),
 		"serviceAccount":                closed(object{"create": object{"type": "boolean"}, "name": text, "annotations": texts}),

@@ -40,7 +40,8 @@ CAUSEWAY_HEALTHZ_BIND_ADDRESS, chains of services stay in the variant of iptable
 in which kube-proxy has its canary: they are its own. With PROXY_MODE=off they
 stay everywhere. With --services they are all that is removed.
 
-What stays: ENIs with their addresses, for no cloud API is called, and sysctls.`,
+What stays: ENIs with their addresses, for no cloud API is called, and sysctls;
+in a container, also the directory ` + config.StateDir + `, empty.`,
 		Args: cobra.NoArgs, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, _, err := configure()

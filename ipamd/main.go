@@ -61,6 +61,10 @@ It is configured by environment variables; "ipamd settings" lists them.`,
 			return err
 		},
 	})
+	root.AddCommand(&cobra.Command{
+		Use: "idle", Short: "Do nothing until told to end, for pods whose init containers have done all", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) { <-cmd.Context().Done() },
+	})
 	root.AddCommand(installCommand(), proxyCommand(), exportCommand(), cleanupCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root

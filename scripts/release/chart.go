@@ -12,11 +12,16 @@ import (
 )
 
 // Manifests renders the chart with these values, each as Helm's --set takes it,
-// for a release named causeway in kube-system. It builds Helm's engine first,
-// which takes a minute once.
+// for a release named causeway in kube-system.
 func Manifests(ctx context.Context, values ...string) ([]byte, error) {
+	return ManifestsOf(ctx, "causeway", values...)
+}
+
+// ManifestsOf is Manifests for a release of another name. It builds Helm's engine
+// first, which takes a minute once.
+func ManifestsOf(ctx context.Context, name string, values ...string) ([]byte, error) {
 	source := sourceDir()
-	args := []string{"run", "."}
+	args := []string{"run", ".", "-name", name}
 	for _, v := range values {
 		args = append(args, "-set", v)
 	}

@@ -143,6 +143,41 @@ func TestPodGetsOnWithTheImage(t *testing.T) {
 	}
 }
 
+// TestChartCleansUp gives nodes up: the pods have what clean-up needs of the node,
+// and nothing of theirs wires pods any more.
+func TestChartCleansUp(t *testing.T) {
+	text, err := Manifests(t.Context(), endpoint, "cleanup=true", "env.PROXY_MODE=nftables")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := decoded(t, text).daemonSets[0].Spec.Template.Spec
+	if len(pod.InitContainers) != 1 || len(pod.Containers) != 1 || !slices.Equal(pod.InitContainers[0].Args, []string{"cleanup"}) || !slices.Equal(pod.Containers[0].Args, []string{"idle"}) {
+		t.Fatalf("%+v", pod)
+	}
+	cleanup, idle := pod.InitContainers[0], pod.Containers[0]
+	if !slices.Equal(cleanup.SecurityContext.Capabilities.Add, Capabilities) || len(idle.SecurityContext.Capabilities.Add)+len(idle.VolumeMounts) > 0 {
+		t.Errorf("clean-up has %v; idle has %v and %v", cleanup.SecurityContext.Capabilities.Add, idle.SecurityContext.Capabilities.Add, idle.VolumeMounts)
+	}
+	env := map[string]string{"PROXY_MODE": "off"} // the API server is in the config map
+	for _, e := range cleanup.Env {
+		env[e.Name] = e.Value
+	}
+	read, warnings, err := config.Load(func(name string) (string, bool) { value, ok := env[name]; return value, ok })
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("%q, error %v", warnings, err)
+	}
+	var got []string
+	for _, m := range cleanup.VolumeMounts {
+		got = append(got, m.MountPath)
+	}
+	slices.Sort(got)
+	want := []string{read.Host.ConfDir, read.Host.BinDir, config.StateDir, "/run/xtables.lock", filepath.Dir(read.Daemon.BackingStore)}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("mounts (-want +got):\n%s", diff)
+	}
+}
+
 // documents are what a chart renders, of the kinds that are looked at.
 type documents struct {
 	daemonSets []appsv1.DaemonSet
