@@ -37,8 +37,8 @@ It refuses while ipamd or aws-node runs, and while pods have a network of ours:
 drain the node before, or see "ipamd export" for giving it back to aws-node with
 its pods; --pods takes it from them. Where another proxy answers at
 CAUSEWAY_HEALTHZ_BIND_ADDRESS, chains of services stay in the variant of iptables
-in which kube-proxy has its canary: they are its own. With PROXY_MODE=off they
-stay everywhere. With --services they are all that is removed.
+in which kube-proxy has its canary: they are its own, but for host ports. With
+PROXY_MODE=off they stay everywhere. With --services they are all that is removed.
 
 What stays: ENIs with their addresses, for no cloud API is called, and sysctls;
 in a container, also the directory ` + config.StateDir + `, empty.`,
@@ -188,8 +188,8 @@ func (n *givenUp) network(handle *kernel.Handle) error {
 	return err
 }
 
-// forget removes the state. The directory itself is a mount in a container, and
-// stays then, empty.
+// forget removes the state. The directory itself is a mount in a container, below
+// a root that is read-only, and stays then, empty.
 func (n *givenUp) forget() error {
 	entries, err := os.ReadDir(n.state)
 	if err != nil {
@@ -200,7 +200,7 @@ func (n *givenUp) forget() error {
 			return err
 		}
 	}
-	if err := os.Remove(n.state); err != nil && !errors.Is(err, unix.EBUSY) {
+	if err := os.Remove(n.state); err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EROFS) {
 		return err
 	}
 	return nil

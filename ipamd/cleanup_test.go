@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/causeway-cni/causeway/config"
 )
@@ -93,4 +97,45 @@ func TestForget(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the directory stays")
 	}
+}
+
+// TestForgetInContainer empties a state directory that is a mount, below a root
+// to write to and below one that is read-only, as in the chart's pods.
+func TestForgetInContainer(t *testing.T) {
+	for name, flags := range map[string]uintptr{"writable": 0, "read-only": unix.MS_RDONLY} {
+		t.Run(name, func(t *testing.T) {
+			root, failed := t.TempDir(), make(chan error)
+			go func() {
+				runtime.LockOSThread() // and never unlock: the mounts go with the thread
+				failed <- forgetBelow(root, flags)
+			}()
+			if err := <-failed; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func forgetBelow(root string, flags uintptr) error {
+	state := filepath.Join(root, "causeway")
+	n := givenUp{state: state}
+	for _, step := range []func() error{
+		func() error { return unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS) },
+		func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") },
+		func() error { return unix.Mount("tmpfs", root, "tmpfs", 0, "") },
+		func() error { return os.Mkdir(state, 0o700) },
+		func() error { return unix.Mount("tmpfs", state, "tmpfs", 0, "") },
+		func() error { return os.MkdirAll(n.book(), 0o700) },
+		func() error { return unix.Mount("", root, "", unix.MS_REMOUNT|flags, "") },
+		n.forget,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	left, err := os.ReadDir(state)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("left: %v", left)
+	}
+	return err
 }
