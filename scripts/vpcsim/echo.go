@@ -15,19 +15,21 @@ import (
 )
 
 func newEcho() *cobra.Command {
-	var listen, host string
+	var listen string
+	var s echo.Server
 	cmd := &cobra.Command{
 		Use:   "echo --listen ADDR",
 		Short: "Tell callers which source address they have",
 		Long: `Answer TCP, HTTP and UDP on one port and tell callers which source address was
-seen. "vpcsim probe" asks it; so does curl.`,
+seen. "vpcsim probe" asks it; so does curl. When it is told to end it takes no
+new connections, and closes each that it has after one more answer.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			sockets, err := echo.Open(cmd.Context(), listen)
 			if err != nil {
 				return err
 			}
-			return echo.Server{Host: host}.Serve(cmd.Context(), sockets)
+			return s.Serve(cmd.Context(), sockets)
 		},
 	}
 	name, err := os.Hostname()
@@ -35,7 +37,8 @@ seen. "vpcsim probe" asks it; so does curl.`,
 		name = "unknown"
 	}
 	cmd.Flags().StringVar(&listen, "listen", ":8080", "host:port, or :port for all addresses")
-	cmd.Flags().StringVar(&host, "host", name, "name to give to callers")
+	cmd.Flags().StringVar(&s.Host, "host", name, "name to give to callers")
+	cmd.Flags().DurationVar(&s.Grace, "grace", 0, "how long connections may last after the end, until their next answer")
 	return cmd
 }
 

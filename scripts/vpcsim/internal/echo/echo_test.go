@@ -1,8 +1,11 @@
 package echo
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -63,5 +66,55 @@ func TestProbeFails(t *testing.T) {
 	p.Proto = "icmp"
 	if _, err := p.Run(t.Context()); err == nil {
 		t.Error("an unknown protocol was accepted")
+	}
+}
+
+// TestGrace ends a server: a connection is answered once more and told that this
+// was the last time, and one that is silent is cut.
+func TestGrace(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- Server{Grace: time.Second}.ServeTCP(ctx, l) }()
+	silent, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	conn, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	for _, last := range []bool{false, true} {
+		if last {
+			cancel()
+		}
+		if _, err := conn.Write([]byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Close != last {
+			t.Errorf("an answer says %t that it is the last one, want %t", resp.Close, last)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]net.Conn{"answered": conn, "silent": silent} {
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
+			t.Errorf("the %s connection goes on", name)
+		}
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -40,27 +41,39 @@ const idle = 10 * time.Minute
 // Server answers on listeners that others have opened.
 type Server struct {
 	Host string // goes into every Reply
+	// Grace is how long TCP connections may last after the end: each of them is
+	// closed after its next answer, of which HTTP clients are told.
+	Grace time.Duration
 }
 
-// ServeTCP answers connections until ctx ends, and closes l.
+// ServeTCP answers connections until ctx ends, and closes l. It returns when
+// there are no connections any more.
 func (s Server) ServeTCP(ctx context.Context, l net.Listener) error {
+	atLast, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	var conns sync.WaitGroup
 	for {
 		conn, err := l.Accept()
-		if ctx.Err() != nil {
-			return nil
+		if err == nil {
+			conns.Go(func() { s.answer(ctx, atLast, conn) })
+			continue
 		}
-		if err != nil {
+		if ctx.Err() == nil {
 			return fmt.Errorf("accepting on %s: %w", l.Addr(), err)
 		}
-		go s.answer(ctx, conn)
+		timer := time.AfterFunc(s.Grace, cut)
+		defer timer.Stop()
+		conns.Wait()
+		return nil
 	}
 }
 
-func (s Server) answer(ctx context.Context, conn net.Conn) {
+// answer answers until one of both ends: after an answer, or atLast at any time.
+func (s Server) answer(ctx, atLast context.Context, conn net.Conn) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	stop := context.AfterFunc(atLast, func() { conn.Close() })
 	defer stop()
 	if conn.SetDeadline(time.Now().Add(idle)) != nil {
 		return
@@ -68,10 +81,10 @@ func (s Server) answer(ctx context.Context, conn net.Conn) {
 	reply := Reply{Source: addrPort(conn.RemoteAddr()), Local: addrPort(conn.LocalAddr()), Host: s.Host}
 	r := bufio.NewReaderSize(conn, 64<<10)
 	if isHTTP(r) {
-		answerHTTP(conn, r, reply)
+		answerHTTP(ctx, conn, r, reply)
 		return
 	}
-	answerLines(conn, r, reply)
+	answerLines(ctx, conn, r, reply)
 }
 
 // isHTTP looks at the first byte before it waits for more: a line may be short.
@@ -86,7 +99,7 @@ func isHTTP(r *bufio.Reader) bool {
 	})
 }
 
-func answerLines(conn net.Conn, r *bufio.Reader, reply Reply) {
+func answerLines(ctx context.Context, conn net.Conn, r *bufio.Reader, reply Reply) {
 	reply.Proto = "tcp"
 	for {
 		n := 0
@@ -101,13 +114,13 @@ func answerLines(conn net.Conn, r *bufio.Reader, reply Reply) {
 			}
 		}
 		reply.Bytes = n
-		if json.NewEncoder(conn).Encode(reply) != nil || conn.SetDeadline(time.Now().Add(idle)) != nil {
+		if json.NewEncoder(conn).Encode(reply) != nil || ctx.Err() != nil || conn.SetDeadline(time.Now().Add(idle)) != nil {
 			return
 		}
 	}
 }
 
-func answerHTTP(conn net.Conn, r *bufio.Reader, reply Reply) {
+func answerHTTP(ctx context.Context, conn net.Conn, r *bufio.Reader, reply Reply) {
 	reply.Proto = "http"
 	for {
 		req, err := http.ReadRequest(r)
@@ -123,12 +136,13 @@ func answerHTTP(conn net.Conn, r *bufio.Reader, reply Reply) {
 		if err != nil {
 			return
 		}
+		last := req.Close || ctx.Err() != nil
 		resp := http.Response{
-			StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: req, Close: req.Close,
+			StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: req, Close: last,
 			Header:        http.Header{"Content-Type": {"application/json"}},
 			ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
 		}
-		if resp.Write(conn) != nil || req.Close {
+		if resp.Write(conn) != nil || last {
 			return
 		}
 	}
