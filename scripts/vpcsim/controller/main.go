@@ -40,6 +40,7 @@ func run(ctx context.Context, name, kubeconfig string, addresses bool) error {
 	if err != nil {
 		return fmt.Errorf("reading the kubeconfig: %w", err)
 	}
+	config.QPS = -1                         // it is one client of an API on the same machine
 	config.ContentType = "application/json" // all that the simulator's own API speaks
 	api, err := kubernetes.NewForConfig(config)
 	if err != nil {

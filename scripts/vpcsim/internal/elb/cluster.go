@@ -25,6 +25,7 @@ type Cluster struct {
 	Slices    []*discoveryv1.EndpointSlice
 	Ingresses []*networkingv1.Ingress
 	Nodes     []*corev1.Node
+	Pods      []*corev1.Pod
 	// Instances and Subnets are the names that the simulator has, by ID.
 	Instances, Subnets map[string]string
 }
@@ -108,7 +109,7 @@ func (c Cluster) nodes(selector labels.Selector, port uint16) (out []control.Tar
 	return sorted(out)
 }
 
-// endpoints are targets of kind ip: the ready endpoints of a port of a service.
+// endpoints are targets of kind ip: those of a port of a service.
 func (c Cluster) endpoints(s *corev1.Service, p corev1.ServicePort) (out []control.Target) {
 	for _, slice := range c.Slices {
 		if slice.Namespace != s.Namespace || slice.Labels[discoveryv1.LabelServiceName] != s.Name || slice.AddressType != discoveryv1.AddressTypeIPv4 {
@@ -119,7 +120,7 @@ func (c Cluster) endpoints(s *corev1.Service, p corev1.ServicePort) (out []contr
 			continue
 		}
 		for _, e := range slice.Endpoints {
-			if e.Conditions.Ready != nil && !*e.Conditions.Ready {
+			if !c.target(s.Namespace, e) {
 				continue
 			}
 			for _, text := range e.Addresses {

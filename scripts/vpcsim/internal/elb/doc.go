@@ -6,5 +6,6 @@
 // annotations" and "Ingress annotations"). What it would ask of AWS and the
 // simulator does not have (TLS, proxy protocol, stickiness, actions, groups of
 // Ingresses) is an error that names the annotation; an annotation that nothing
-// knows is a warning. IPv4 only.
+// knows is a warning. Readiness gates are the pods' own to name: there is no
+// webhook that injects them. IPv4 only.
 package elb

@@ -25,6 +25,7 @@ type Place interface {
 type Controller struct {
 	api        kubernetes.Interface
 	place      Place
+	simulator  Simulator
 	reconciler *Reconciler
 	addresses  bool // go into the status, in place of names
 	log        *slog.Logger
@@ -45,12 +46,13 @@ type Settings struct {
 
 // New returns a controller that does nothing until Run.
 func New(s Settings) *Controller {
-	return &Controller{api: s.API, place: s.Place, reconciler: NewReconciler(s.Simulator), addresses: s.Addresses, log: s.Log,
+	return &Controller{api: s.API, place: s.Place, simulator: s.Simulator, reconciler: NewReconciler(s.Simulator), addresses: s.Addresses, log: s.Log,
 		wake: make(chan struct{}, 1), told: map[string]string{}}
 }
 
 const (
-	gather = 20 * time.Millisecond // for changes that come together
+	gather = 20 * time.Millisecond  // for changes that come together
+	soon   = 100 * time.Millisecond // where a pod waits for the health of a target
 	retry  = time.Second
 	resync = 10 * time.Second
 )
@@ -59,8 +61,8 @@ const (
 func (c *Controller) Run(ctx context.Context) error {
 	factory := informers.NewSharedInformerFactory(c.api, 0)
 	services, slices := factory.Core().V1().Services(), factory.Discovery().V1().EndpointSlices()
-	nodes, ingresses := factory.Core().V1().Nodes(), factory.Networking().V1().Ingresses()
-	for _, i := range []cache.SharedIndexInformer{services.Informer(), slices.Informer(), nodes.Informer(), ingresses.Informer()} {
+	nodes, ingresses, pods := factory.Core().V1().Nodes(), factory.Networking().V1().Ingresses(), factory.Core().V1().Pods()
+	for _, i := range []cache.SharedIndexInformer{services.Informer(), slices.Informer(), nodes.Informer(), ingresses.Informer(), pods.Informer()} {
 		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc: func(any) { c.stir() }, UpdateFunc: func(any, any) { c.stir() }, DeleteFunc: func(any) { c.stir() },
 		}); err != nil {
@@ -89,11 +91,18 @@ func (c *Controller) Run(ctx context.Context) error {
 			if cluster.Nodes, err = nodes.Lister().List(labels.Everything()); err != nil {
 				return cluster, err
 			}
+			if cluster.Pods, err = pods.Lister().List(labels.Everything()); err != nil {
+				return cluster, err
+			}
 			cluster.Ingresses, err = ingresses.Lister().List(labels.Everything())
 			return cluster, err
 		}
 		next := resync
-		if err := c.round(ctx, read); err != nil && ctx.Err() == nil {
+		waiting, err := c.round(ctx, read)
+		if waiting {
+			next = soon
+		}
+		if err != nil && ctx.Err() == nil {
 			c.log.Error("load balancers are not as they should be", "error", err)
 			next = retry
 		}
@@ -130,15 +139,15 @@ func (c *Controller) wait(ctx context.Context, next time.Duration) bool {
 	return true
 }
 
-// round looks at everything once.
-func (c *Controller) round(ctx context.Context, read func() (elb.Cluster, error)) error {
+// round looks at everything once; waiting says that it is to look again soon.
+func (c *Controller) round(ctx context.Context, read func() (elb.Cluster, error)) (waiting bool, err error) {
 	cluster, err := read()
 	if err != nil {
-		return err
+		return false, err
 	}
 	status, err := c.place.Status(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the simulator's nodes: %w", err)
+		return false, fmt.Errorf("reading the simulator's nodes: %w", err)
 	}
 	cluster.Instances, cluster.Subnets = map[string]string{}, map[string]string{}
 	for _, n := range status.Nodes {
@@ -148,5 +157,6 @@ func (c *Controller) round(ctx context.Context, read func() (elb.Cluster, error)
 		cluster.Subnets[s.ID] = s.Name
 	}
 	outcomes, err := c.reconciler.Step(ctx, cluster.Balancers())
-	return errors.Join(err, c.tell(ctx, cluster, outcomes, status.Region))
+	waiting, failed := c.open(ctx, cluster.Pods)
+	return waiting, errors.Join(err, failed, c.tell(ctx, cluster, outcomes, status.Region))
 }

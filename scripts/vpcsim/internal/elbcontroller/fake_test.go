@@ -1,6 +1,7 @@
 package elbcontroller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -17,6 +18,7 @@ type fake struct {
 	balancers []control.BalancerStatus
 	draining  map[string]bool // balancer, group and target
 	calls     []string        // that changed something
+	health    string          // of targets that do not drain; empty for healthy
 	away      error
 }
 
@@ -55,13 +57,18 @@ func (f *fake) Balancers(context.Context) ([]control.BalancerStatus, error) {
 func (f *fake) TargetHealth(_ context.Context, name string) (out []control.TargetHealth, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, g := range f.balancers[f.index(name)].TargetGroups {
-		for _, t := range g.Targets {
-			h := control.TargetHealth{Balancer: name, Group: g.Name, Target: t, State: "healthy"}
-			if f.draining[name+g.Name+fmt.Sprint(t)] {
-				h.State = "draining"
+	for _, b := range f.balancers {
+		if name != "" && b.Name != name {
+			continue
+		}
+		for _, g := range b.TargetGroups {
+			for _, t := range g.Targets {
+				h := control.TargetHealth{Balancer: b.Name, Group: g.Name, Target: t, State: cmp.Or(f.health, "healthy")}
+				if f.draining[b.Name+g.Name+fmt.Sprint(t)] {
+					h.State = "draining"
+				}
+				out = append(out, h)
 			}
-			out = append(out, h)
 		}
 	}
 	return out, nil
