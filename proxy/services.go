@@ -184,6 +184,7 @@ func (p *Proxy) write(ctx context.Context, from Source, keys []service.Key, did 
 		return err
 	}
 	p.services.valid, p.tally.turned = true, false
+	p.flows.written()
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/causeway-cni/causeway/proxy"
 	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
@@ -86,6 +87,45 @@ func TestUDPEndpointReplaced(t *testing.T) {
 	inEveryWay(t, func(w *world) {
 		w.eachSender(func(s sender) {
 			w.set(w.shop(service.UDP), w.ready("b")...)
+			s.send("replaced", "b")
+		})
+	})
+}
+
+// between is a source in which something happens whenever it is asked.
+type between struct {
+	proxy.Source
+	happens func()
+}
+
+func (b between) Resolve(k service.Key) ([]service.ServicePort, error) {
+	defer b.happens()
+	return b.Source.Resolve(k)
+}
+
+// TestUDPSweptBetween has a sweep of earlier changes come just before the rules
+// are written, and the sender use the old ones once more.
+func TestUDPSweptBetween(t *testing.T) {
+	inEveryWay(t, func(w *world) {
+		w.eachSender(func(s sender) {
+			changed := w.tracker.SetSlice(service.EndpointSlice{
+				Key: w.shop(service.UDP).Key, Service: "web", Family: w.Family, Endpoints: w.ready("b"),
+				Ports: []service.EndpointPort{{Name: "p", Protocol: service.UDP, Port: 8080}},
+			})
+			source := between{w.tracker, func() {
+				if _, err := w.proxy.SweepFlows(w.t.Context()); err != nil {
+					w.t.Fatal(err)
+				}
+				s.send("not yet", "a")
+			}}
+			w.node.Do(func() {
+				if _, err := w.proxy.SyncServices(w.t.Context(), source, changed, w.settings); err != nil {
+					w.t.Fatal(err)
+				}
+				if _, err := w.proxy.SweepFlows(w.t.Context()); err != nil {
+					w.t.Fatal(err)
+				}
+			})
 			s.send("replaced", "b")
 		})
 	})

@@ -29,13 +29,14 @@ const (
 var errInterrupted = errors.New("the listing was interrupted")
 
 // Delete deletes the stale flows of the calling thread's network namespace,
-// and says how many those were. After an error some may be left: the Sweep is
-// to be given back to the Ledger, and the rest is done the next time.
-func Delete(ctx context.Context, s Sweep) (deleted int, err error) {
+// and says how many those were. A listing takes its time, and rules change
+// meanwhile: what leads where it should by now, as Ledger.Leads says, stays.
+// After an error some may be left, for the same Sweep the next time.
+func Delete(ctx context.Context, s Sweep, leads func(Flow) bool) (deleted int, err error) {
 	if s.Empty() {
 		return 0, nil
 	}
-	c := cleaner{sweep: s}
+	c := cleaner{sweep: s, leads: leads}
 	if c.local, err = localAddrs(); err != nil {
 		return 0, fmt.Errorf("finding the node's addresses: %w", err)
 	}
@@ -98,6 +99,7 @@ func localAddrs() (map[netip.Addr]bool, error) {
 // so that it never holds more than a few.
 type cleaner struct {
 	sweep      Sweep
+	leads      func(Flow) bool
 	local      map[netip.Addr]bool
 	dump, kill *socket
 	batch      []byte // deletions not yet sent
@@ -131,7 +133,7 @@ func (c *cleaner) judge(family uint8, attrs []byte) error {
 		return nil
 	}
 	e.flow.Local = e.flow.To.Addr().IsLoopback() || c.local[e.flow.To.Addr()]
-	if !c.sweep.Stale(e.flow) {
+	if !c.sweep.Stale(e.flow) || c.leads(e.flow) {
 		return nil
 	}
 	c.batch = appendDelete(c.batch, family, e)

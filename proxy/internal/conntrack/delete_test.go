@@ -106,7 +106,7 @@ func (n *network) clean(ports []service.ServicePort) (deleted int) {
 	n.t.Helper()
 	n.ledger.Set(key("dns"), ports)
 	var err error
-	n.node.Do(func() { deleted, err = Delete(n.t.Context(), n.ledger.Stale()) })
+	n.node.Do(func() { deleted, err = Delete(n.t.Context(), n.ledger.Stale(), n.ledger.Leads) })
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestGoneMeanwhile(t *testing.T) {
 	write(t, client, "x", netip.AddrPortFrom(four.cluster, 53))
 	n.ledger.Set(key("dns"), four.port(four.two))
 	n.node.Do(func() {
-		c := cleaner{sweep: n.ledger.Stale()}
+		c := cleaner{sweep: n.ledger.Stale(), leads: n.ledger.Leads}
 		var err error
 		if c.dump, err = dial(); err != nil {
 			t.Fatal(err)
@@ -368,10 +368,10 @@ func TestDeleteEnds(t *testing.T) {
 	cancel()
 	n.ledger.Set(key("dns"), four.port(four.two))
 	n.node.Do(func() {
-		if _, err := Delete(ctx, n.ledger.Stale()); !errors.Is(err, context.Canceled) {
+		if _, err := Delete(ctx, n.ledger.Stale(), n.ledger.Leads); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want the context's", err)
 		}
-		if deleted, err := Delete(ctx, Sweep{}); deleted != 0 || err != nil {
+		if deleted, err := Delete(ctx, Sweep{}, n.ledger.Leads); deleted != 0 || err != nil {
 			t.Errorf("nothing to do: %d, %v", deleted, err)
 		}
 	})
@@ -394,7 +394,7 @@ func BenchmarkSweep(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				n.node.Do(func() {
-					if _, err := Delete(b.Context(), s); err != nil {
+					if _, err := Delete(b.Context(), s, n.ledger.Leads); err != nil {
 						b.Fatal(err)
 					}
 				})

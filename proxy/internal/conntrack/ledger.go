@@ -101,8 +101,7 @@ func (l *Ledger) touch(at netip.AddrPort) {
 }
 
 // Stale says what must be looked at because of what was Set since the last
-// call; at the first call that is every front end. It forgets what it says: a
-// Sweep that could not be carried out is to be given back (Redo).
+// call; at the first call that is every front end. It forgets what it says.
 func (l *Ledger) Stale() Sweep {
 	if len(l.touched) == 0 {
 		return Sweep{}
@@ -126,9 +125,11 @@ func (l *Ledger) Stale() Sweep {
 	return s
 }
 
-// Redo makes the next call of Stale look at the front ends of a Sweep again.
-func (l *Ledger) Redo(s Sweep) {
-	for at := range s.fronts {
-		l.touch(at)
+// Leads says whether a flow leads to an endpoint of its front end.
+func (l *Ledger) Leads(f Flow) bool {
+	is, known := l.fronts[f.To]
+	if !known && f.Local {
+		is = l.fronts[widened(f.To)]
 	}
+	return holds(is.serving, f.From)
 }

@@ -93,11 +93,15 @@ func TestStale(t *testing.T) {
 			}
 			judge(t, s, tt.stale, true)
 			judge(t, s, tt.stay, false)
+			for _, text := range tt.stale {
+				if l.Leads(parseFlow(t, text)) {
+					t.Errorf("%s leads to an endpoint", text)
+				}
+			}
 			if !l.Stale().Empty() {
 				t.Error("the second call has something to look at, too")
 			}
-			l.Redo(s)
-			judge(t, l.Stale(), tt.stale, true)
+			judge(t, s.Then(l.Stale()), tt.stale, true)
 		})
 	}
 }

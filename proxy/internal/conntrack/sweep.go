@@ -1,6 +1,7 @@
 package conntrack
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -16,6 +17,16 @@ type Sweep struct {
 
 // Empty says that there is nothing to look at.
 func (s Sweep) Empty() bool { return len(s.fronts) == 0 }
+
+// Then is both sweeps in one, of which the other one was made later.
+func (s Sweep) Then(later Sweep) Sweep {
+	if s.Empty() {
+		return later
+	}
+	both := maps.Clone(s.fronts)
+	maps.Copy(both, later.fronts)
+	return Sweep{both}
+}
 
 // Flow is a UDP flow, as far as judging it goes.
 type Flow struct {
