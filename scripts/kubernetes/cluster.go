@@ -157,6 +157,9 @@ func (c *Cluster) Kubeconfig() string { return filepath.Join(c.dir, "kubeconfig"
 // KubectlPath is the program.
 func (c *Cluster) KubectlPath() string { return c.tools.Path("kubectl") }
 
+// VpcsimPath is the simulator's program, which has probes.
+func (c *Cluster) VpcsimPath() string { return c.bins.Vpcsim }
+
 // Kubectl runs kubectl on the machine, as users do, and returns what it says.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 	return run(ctx, c.KubectlPath(), append([]string{"--kubeconfig", c.Kubeconfig()}, args...)...)

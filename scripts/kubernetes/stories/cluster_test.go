@@ -30,8 +30,10 @@ var tales = []struct {
 	tell func(s story)
 }{
 	{"Services", services},
+	{"Walks", walks},
 	{"Tools", tools},
 	{"NoAddress", noAddress},
+	{"Programming", programming},
 	{"Scale", scale},
 	{"ForcedDelete", forcedDelete},
 }

@@ -5,6 +5,7 @@ package stories
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -110,6 +111,19 @@ func ask(c net.Conn, r *bufio.Reader) error {
 	}
 	_, err := r.ReadString('\n')
 	return err
+}
+
+// whom asks an echo server for its address.
+func whom(c net.Conn) (netip.Addr, error) {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return netip.Addr{}, err
+	}
+	if _, err := c.Write([]byte("\n")); err != nil {
+		return netip.Addr{}, err
+	}
+	var answer struct{ Local netip.AddrPort }
+	err := json.NewDecoder(c).Decode(&answer) // a datagram's has no end of line
+	return answer.Local.Addr(), err
 }
 
 func (l *load) come(ctx context.Context) {
