@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -52,17 +53,6 @@ func do(ctx context.Context, command, name string, nodes int, mode string) error
 	return errors.New("say up or down")
 }
 
-const whatToTry = `
-The cluster is up. Try:
-  export KUBECONFIG=%[1]s PATH=%[2]s:$PATH
-  kubectl get nodes,pods -A -o wide
-  kubectl create deployment web --image=%[3]s --replicas=2 -- vpcsim echo --listen :80
-  kubectl expose deployment web --port=80
-  kubectl run client --image=%[3]s --restart=Never --attach -- probe http web:80
-  kubectl logs client; kubectl port-forward deploy/web 8080:80
-End it with: make cluster-down
-`
-
 func (k keeper) print(c *kubernetes.Cluster) {
-	fmt.Printf(whatToTry, c.Kubeconfig(), filepath.Dir(c.KubectlPath()), kubernetes.ProbeImage)
+	fmt.Printf("\nThe cluster is up. Try:\n  %s\nEnd it with: make cluster-down\n", strings.Join(c.WhatToTry(), "\n  "))
 }

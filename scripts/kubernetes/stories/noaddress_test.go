@@ -27,6 +27,10 @@ func noAddress(s story) {
 		s.Log(strings.SplitN(out, "\n", 2)[0])
 		return nil
 	})
+	pod := s.kubectl("get", "events", "--field-selector", "reason=FailedCreatePodSandBox", "-o", "jsonpath={.items[0].involvedObject.name}")
+	if out := s.kubectl("describe", "pod", pod); !strings.Contains(out, "subnet") {
+		s.Errorf("kubectl describe does not say why the pod has no address:\n%s", out)
+	}
 	for _, subnet := range []string{"a", "b"} {
 		if _, err := s.cluster.Control.Give(s.ctx, subnet, -1); err != nil {
 			s.Fatal(err)

@@ -7,19 +7,33 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
-// tools are what users have kubectl for.
+// tools are what users have kubectl for, as `make cluster` proposes it; but here
+// in a namespace of its own, and from any free port.
 func tools(s story) {
-	s.web(1)
-	s.eventually("logs", func() error {
-		_, err := s.cluster.Kubectl(s.ctx, "-n", s.space, "logs", "deployment/web")
-		return err
-	})
-	if got := s.kubectl("exec", "deployment/web", "--", "vpcsim", "probe", "http", "127.0.0.1:80"); !strings.Contains(got, "127.0.0.1") {
-		s.Errorf("kubectl exec says %q; want an answer of 127.0.0.1", got)
+	config := filepath.Join(s.TempDir(), "kubeconfig")
+	text, err := os.ReadFile(s.cluster.Kubeconfig())
+	if err == nil {
+		err = os.WriteFile(config, text, 0o600)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	lines := append([]string{"kubectl config set-context --current --namespace=" + s.space}, s.cluster.WhatToTry()...)
+	lines[0], lines[1] = strings.ReplaceAll(lines[1], s.cluster.Kubeconfig(), config), lines[0]
+	said, err := exec.CommandContext(s.ctx, "bash", "-exc", strings.Join(lines[:len(lines)-1], "\n")).CombinedOutput()
+	if err != nil {
+		s.Fatalf("%v:\n%s", err, said)
+	}
+	for _, want := range []string{"Ready", "service/web exposed", `http client=`, `tcp client=`, "Normal  Started", "Scheduled"} {
+		if !strings.Contains(string(said), want) {
+			s.Errorf("what users try does not say %q:\n%s", want, said)
+		}
 	}
 	cmd := exec.CommandContext(s.ctx, s.cluster.KubectlPath(), "--kubeconfig", s.cluster.Kubeconfig(), "-n", s.space, "port-forward", "deployment/web", ":80", "--address", "127.0.0.1")
 	out, err := cmd.StdoutPipe()

@@ -1,0 +1,21 @@
+package kubernetes
+
+import "path/filepath"
+
+// WhatToTry are lines for a user's shell; the last one goes on until it is
+// ended.
+func (c *Cluster) WhatToTry() []string {
+	return []string{
+		"export KUBECONFIG=" + c.Kubeconfig() + " PATH=" + filepath.Dir(c.KubectlPath()) + ":$PATH",
+		"kubectl get nodes,pods -A -o wide",
+		"kubectl create deployment web --image=" + ProbeImage + " --replicas=2 -- vpcsim echo --listen :80",
+		"kubectl expose deployment web --port=80",
+		"kubectl rollout status deployment web",
+		"kubectl run client --image=" + ProbeImage + " --restart=Never --attach -- probe http web:80",
+		"kubectl logs client",
+		"kubectl exec deploy/web -- vpcsim probe tcp web:80 --count 5",
+		"kubectl describe pod client",
+		"kubectl get events",
+		"kubectl port-forward deploy/web 8080:80",
+	}
+}
