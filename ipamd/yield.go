@@ -27,7 +27,7 @@ type yielding struct {
 // yieldLoop looks for kube-proxy's rules while ours are there.
 func (d *daemon) yieldLoop() *loop.Loop {
 	y := &yielding{settings: settingsFile(), rules: d.rules, log: d.log}
-	return loop.New(loop.Settings{Name: "services of before", Resync: time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
+	return loop.New(loop.Settings{Name: "services of before", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		y.step, d.log, d.metrics.StepFailed)
 }
 

@@ -67,7 +67,15 @@ func TestTakeOverTwice(t *testing.T) {
 }
 
 // hostPort is what services of ours have that kube-proxy does not know.
-const hostPort = "*nat\n:KUBE-HOSTPORTS - [0:0]\n:KUBE-HP-A - [0:0]\n-A KUBE-HOSTPORTS -p tcp -m tcp --dport 8080 -j KUBE-HP-A\nCOMMIT\n"
+const hostPort = `*nat
+:KUBE-HOSTPORTS - [0:0]
+:KUBE-HP-A - [0:0]
+:KUBE-SEP-A - [0:0]
+-A KUBE-SERVICES -m comment --comment "host ports of pods" -m addrtype --dst-type LOCAL -j KUBE-HOSTPORTS
+-A KUBE-HOSTPORTS -p tcp -m tcp --dport 8080 -j KUBE-HP-A
+-A KUBE-HP-A -j KUBE-SEP-A
+COMMIT
+`
 
 // TestYield gives services away as soon as kube-proxy has its own, and not
 // before: in the same variant of iptables ours are its own, but for host ports.

@@ -23,8 +23,8 @@ func CanaryRemoval(have Saved, limit int) Batch {
 	return removal(have, limit, func(name string) bool { return name == kubeProxyCanary })
 }
 
-// HostPortRemoval deletes chains of services that kube-proxy does not have, once
-// it has written those that lead to them anew.
+// HostPortRemoval deletes chains of services that kube-proxy does not have, with
+// the rules in its chains that lead to them.
 func HostPortRemoval(have Saved, limit int) Batch {
 	return removal(have, limit, func(name string) bool {
 		return name == kubeHostPorts || name == probeChain || strings.HasPrefix(name, hostPortPrefix)
@@ -34,11 +34,12 @@ func HostPortRemoval(have Saved, limit int) Batch {
 // removal deletes chains.
 func removal(have Saved, limit int, goes func(chain string) bool) Batch {
 	b := Batch{limit: limit}
+	shared := func(chain string) bool { return builtIn(chain) || ofServices(chain) }
 	for _, t := range have {
 		var names []string
 		wanted := map[string]bool{} // by others
 		for _, c := range t.Chains {
-			if !goes(c.Name) && !builtIn(c.Name) {
+			if !goes(c.Name) && !shared(c.Name) {
 				for _, r := range c.Rules {
 					wanted[r.jump()] = true
 				}
@@ -54,7 +55,7 @@ func removal(have Saved, limit int, goes func(chain string) bool) Batch {
 		}
 		p := b.part(t.Name)
 		for _, c := range t.Chains {
-			if !builtIn(c.Name) {
+			if goes(c.Name) || !shared(c.Name) {
 				continue
 			}
 			for _, r := range c.Rules {

@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/netip"
@@ -28,16 +29,18 @@ type Line []string
 
 // Parse reads the output of iptables-save, with or without counters.
 func Parse(text string) (Saved, error) {
-	return read(strings.NewReader(text), func(string) bool { return true })
+	return read(strings.NewReader(text), func(string, []byte) bool { return true })
 }
 
 // Read does the same as it comes, and leaves out the rules that chains of
-// services have: of those it has the names.
+// services have: of those it has the names, and what leads to host ports.
 func Read(r io.Reader) (Saved, error) {
-	return read(r, func(chain string) bool { return !ofServices(chain) })
+	return read(r, func(chain string, rule []byte) bool {
+		return !ofServices(chain) || bytes.HasSuffix(rule, []byte("-j "+kubeHostPorts))
+	})
 }
 
-func read(r io.Reader, keep func(chain string) bool) (Saved, error) {
+func read(r io.Reader, keep func(chain string, rule []byte) bool) (Saved, error) {
 	c := collector{keep: keep, index: map[chainKey]int{}}
 	if err := scan(r, &c); err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func read(r io.Reader, keep func(chain string) bool) (Saved, error) {
 // collector is a visitor that keeps what it sees.
 type collector struct {
 	saved Saved
-	keep  func(chain string) bool
+	keep  func(chain string, rule []byte) bool
 	index map[chainKey]int // of a table's chains
 }
 
@@ -75,7 +78,7 @@ func (c *collector) rule(table, chain string, text []byte) error {
 	if !ok {
 		return fmt.Errorf("a rule of chain %q, which was not declared", chain)
 	}
-	if !c.keep(chain) {
+	if !c.keep(chain, text) {
 		return nil
 	}
 	words, err := split(string(text))
