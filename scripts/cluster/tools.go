@@ -54,7 +54,7 @@ func Build(ctx context.Context, say func(string)) (Tools, error) {
 // BuildAll is Build for all programs of a cluster, Path names them: about eight
 // minutes.
 func BuildAll(ctx context.Context, say func(string)) (Tools, error) {
-	return build(ctx, say, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl", DNS)
+	return build(ctx, say, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl", "kube-proxy", DNS)
 }
 
 func build(ctx context.Context, say func(string), programs ...string) (Tools, error) {

@@ -122,9 +122,9 @@ func (c *Cluster) raisePlane(ctx context.Context) (err error) {
 func (c *Cluster) raiseNodes(ctx context.Context) error {
 	tasks, inTasks := errgroup.WithContext(ctx)
 	for _, n := range c.Nodes[:c.options.Nodes] {
-		tasks.Go(func() error { return n.start(inTasks) })
+		tasks.Go(func() error { return n.Start(inTasks) })
 	}
-	tasks.Go(func() error { return c.installCauseway(inTasks) })
+	tasks.Go(func() error { return c.Upgrade(inTasks) })
 	tasks.Go(func() error { return c.installDNS(inTasks) })
 	if err := tasks.Wait(); err != nil {
 		return err

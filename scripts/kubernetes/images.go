@@ -98,9 +98,16 @@ func writeImage(path string, image oci.Image) error {
 // importImages gives a node's runtime all images.
 func (n *Node) importImages(ctx context.Context) error {
 	for i := range archives {
-		if _, err := n.Exec(ctx, "ctr", "-n", "k8s.io", "images", "import", n.cluster.archive(i)); err != nil {
-			return fmt.Errorf("importing an image on %s: %w", n.place, err)
+		if err := n.importImage(ctx, n.cluster.archive(i)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (n *Node) importImage(ctx context.Context, archive string) error {
+	if _, err := n.Exec(ctx, "ctr", "-n", "k8s.io", "images", "import", archive); err != nil {
+		return fmt.Errorf("importing %s on %s: %w", filepath.Base(archive), n.place, err)
 	}
 	return nil
 }

@@ -7,8 +7,15 @@ import (
 	"github.com/causeway-cni/causeway/scripts/release"
 )
 
-// installCauseway applies the chart, as a user would who has no Helm.
-func (c *Cluster) installCauseway(ctx context.Context) error {
+// Upgrade applies the chart, as a user would who has no Helm, with further values
+// to those of the cluster; they last until the next Upgrade. It returns before
+// the nodes have them.
+func (c *Cluster) Upgrade(ctx context.Context, more ...string) error {
+	return c.UpgradeRelease(ctx, "causeway", more...)
+}
+
+// UpgradeRelease is Upgrade for a release of another name.
+func (c *Cluster) UpgradeRelease(ctx context.Context, name string, more ...string) error {
 	values := []string{
 		"image.repository=" + causewayName, "image.tag=" + causewayTag, "image.pullPolicy=Never",
 		"env.CLUSTER_ENDPOINT=" + Endpoint(), "env.CLUSTER_NAME=" + c.name, "env.AWS_EC2_ENDPOINT=" + ec2Endpoint,
@@ -16,7 +23,7 @@ func (c *Cluster) installCauseway(ctx context.Context) error {
 	if c.options.ProxyMode != "" {
 		values = append(values, "env.PROXY_MODE="+c.options.ProxyMode)
 	}
-	manifests, err := release.Manifests(ctx, values...)
+	manifests, err := release.ManifestsOf(ctx, name, append(values, more...)...)
 	if err != nil {
 		return err
 	}

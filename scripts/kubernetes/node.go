@@ -39,6 +39,8 @@ func topology(nodes int) string {
 type Node struct {
 	Name string     // of its Node object: its private DNS name, as on EKS
 	Addr netip.Addr // its primary address
+	// Labels are more of its Node object's, as NAME=VALUE, from its start on.
+	Labels []string
 
 	place      string // its name in the topology
 	instance   string
@@ -46,6 +48,8 @@ type Node struct {
 	cluster    *Cluster
 	containerd *cluster.Process
 	kubelet    *cluster.Process
+	ended      bool   // the instance is
+	races      string // found before
 }
 
 func (c *Cluster) findNodes(ctx context.Context) error {
@@ -68,8 +72,8 @@ func (c *Cluster) findNodes(ctx context.Context) error {
 // of EKS bring along.
 const loopbackPlugin = "/usr/lib/cni/loopback"
 
-// start makes a node of the instance, up to a kubelet that runs.
-func (n *Node) start(ctx context.Context) error {
+// Start makes a node of the instance, up to a kubelet that runs.
+func (n *Node) Start(ctx context.Context) error {
 	if err := n.shieldSysctls(ctx); err != nil {
 		return err
 	}
@@ -200,17 +204,21 @@ func (n *Node) StartContainerd(ctx context.Context) (err error) {
 
 // StartKubelet starts kubelet, with the name and the labels that EKS gives.
 func (n *Node) StartKubelet() (err error) {
-	labels := []string{
+	labels := append([]string{
 		"topology.kubernetes.io/zone=" + n.zone, "topology.kubernetes.io/region=" + strings.TrimRight(n.zone, "abcdef"),
 		"node.kubernetes.io/instance-type=" + instanceType,
-	}
+	}, n.Labels...)
 	n.kubelet, err = n.cluster.start(n.place, "kubelet", nil, n.cluster.tools.Path("kubelet"), "--config", n.file("kubelet.yaml"),
 		"--kubeconfig", n.file("kubeconfig"), "--hostname-override", n.Name, "--node-ip", n.Addr.String(), "--node-labels", strings.Join(labels, ","))
 	return err
 }
 
-// Races are what the race detector found in Causeway's programs on the node.
+// Races are what the race detector found in Causeway's programs on the node,
+// until its end.
 func (n *Node) Races(ctx context.Context) (string, error) {
+	if n.ended {
+		return n.races, nil
+	}
 	return n.Exec(ctx, "sh", "-c", "cat "+raceFiles+".* 2>/dev/null || true")
 }
 
@@ -247,10 +255,25 @@ func (n *Node) Kubelet() *cluster.Process { return n.kubelet }
 
 // Join makes a node of a spare instance, and waits until it is ready.
 func (n *Node) Join(ctx context.Context) error {
-	if err := n.start(ctx); err != nil {
+	if err := n.Start(ctx); err != nil {
 		return err
 	}
 	return n.AwaitReady(ctx)
+}
+
+// Terminate ends all that runs on the node, and then its instance.
+func (n *Node) Terminate(ctx context.Context) (err error) {
+	if n.races, err = n.Races(ctx); err != nil {
+		return err
+	}
+	n.ended = true
+	if _, err := n.Exec(ctx, "sh", "-c", "kill -9 -1"); err != nil { // all but the first process, which the simulator has
+		return fmt.Errorf("ending what runs on %s: %w", n.place, err)
+	}
+	if err := errors.Join(n.kubelet.Stop(), n.containerd.Stop()); err != nil {
+		return err
+	}
+	return n.cluster.Control.Terminate(ctx, n.place)
 }
 
 // AwaitReady waits until the node is ready.

@@ -47,30 +47,46 @@ func Files(bin string) ([]oci.File, error) {
 			return nil, err
 		}
 	}
-	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
-		t.files[dir] = oci.File{Path: dir, Mode: fs.ModeSymlink, Link: "usr/" + dir}
-	}
-	t.files["run"] = oci.File{Path: "run", Mode: fs.ModeDir | 0o755} // iptables has its lock there
-	for _, name := range iptables() {
-		if err := t.add(name); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.extensions(); err != nil {
-		return nil, err
-	}
-	if err := t.add("/etc/ssl/certs/ca-certificates.crt"); err != nil {
+	if err := t.base("/etc/ssl/certs/ca-certificates.crt"); err != nil {
 		return nil, err
 	}
 	if err := t.licences(); err != nil {
 		return nil, err
 	}
+	return t.sorted(), nil
+}
+
+// Base are the files of an image with iptables and other programs of the
+// machine, at their own paths, for images that nobody hands out.
+func Base(programs ...string) ([]oci.File, error) {
+	t := tree{files: map[string]oci.File{}}
+	if err := t.base(programs...); err != nil {
+		return nil, err
+	}
+	return t.sorted(), nil
+}
+
+// base adds iptables, and more of the machine.
+func (t *tree) base(more ...string) error {
+	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
+		t.files[dir] = oci.File{Path: dir, Mode: fs.ModeSymlink, Link: "usr/" + dir}
+	}
+	t.files["run"] = oci.File{Path: "run", Mode: fs.ModeDir | 0o755} // iptables has its lock there
+	for _, name := range append(iptables(), more...) {
+		if err := t.add(name); err != nil {
+			return err
+		}
+	}
+	return t.extensions()
+}
+
+func (t *tree) sorted() []oci.File {
 	var all []oci.File
 	for _, f := range t.files {
 		all = append(all, f)
 	}
 	slices.SortFunc(all, func(a, b oci.File) int { return strings.Compare(a.Path, b.Path) })
-	return all, nil
+	return all
 }
 
 // tree is the image's file system while it grows.

@@ -36,6 +36,8 @@ var tales = []struct {
 	{"Programming", programming},
 	{"Scale", scale},
 	{"ForcedDelete", forcedDelete},
+	{"TakeOver", takeOver},
+	{"CleanUp", cleanUp},
 }
 
 // TestCluster lets its stories happen one after the other on one cluster.
@@ -48,7 +50,7 @@ func TestCluster(t *testing.T) {
 	}
 	name := fmt.Sprintf("e2e%d", os.Getpid())
 	c, err := kubernetes.Up(ctx, kubernetes.Options{
-		Name: name, Dir: filepath.Join(cache, "causeway", "clusters", name), Nodes: 2, Spare: 1, ProxyMode: *mode, Race: *race,
+		Name: name, Dir: filepath.Join(cache, "causeway", "clusters", name), Nodes: 2, Spare: 3, ProxyMode: *mode, Race: *race,
 		Say: func(line string) { t.Log(line) },
 	})
 	if err != nil {
