@@ -31,6 +31,7 @@ var tales = []struct {
 }{
 	{"Services", services},
 	{"Walks", walks},
+	{"Balancers", balancers},
 	{"Tools", tools},
 	{"NoAddress", noAddress},
 	{"Programming", programming},
