@@ -32,6 +32,7 @@ var tales = []struct {
 	{"Services", services},
 	{"Walks", walks},
 	{"Balancers", balancers},
+	{"RollingUpdate", rollingUpdate},
 	{"Tools", tools},
 	{"NoAddress", noAddress},
 	{"Programming", programming},
