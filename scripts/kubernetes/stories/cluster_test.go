@@ -33,6 +33,7 @@ var tales = []struct {
 	{"Walks", walks},
 	{"Balancers", balancers},
 	{"RollingUpdate", rollingUpdate},
+	{"Probes", probes},
 	{"Tools", tools},
 	{"NoAddress", noAddress},
 	{"Programming", programming},
