@@ -4,6 +4,7 @@ package stories
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // tools are what users have kubectl for, as `make cluster` proposes it; but here
@@ -26,11 +28,13 @@ func tools(s story) {
 	}
 	lines := append([]string{"kubectl config set-context --current --namespace=" + s.space}, s.cluster.WhatToTry()...)
 	lines[0], lines[1] = strings.ReplaceAll(lines[1], s.cluster.Kubeconfig(), config), lines[0]
-	said, err := exec.CommandContext(s.ctx, "bash", "-exc", strings.Join(lines[:len(lines)-1], "\n")).CombinedOutput()
+	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Minute)
+	defer cancel()
+	said, err := exec.CommandContext(ctx, "bash", "-exc", strings.Join(lines[:len(lines)-1], "\n")).CombinedOutput()
 	if err != nil {
 		s.Fatalf("%v:\n%s", err, said)
 	}
-	for _, want := range []string{"Ready", "service/web exposed", `http client=`, `tcp client=`, "Normal  Started", "Scheduled"} {
+	for _, want := range []string{"Ready", "service/web exposed", `http client=`, `tcp client=`, "tcp client=" + internetAddr.String(), "Normal  Started", "Scheduled"} {
 		if !strings.Contains(string(said), want) {
 			s.Errorf("what users try does not say %q:\n%s", want, said)
 		}
