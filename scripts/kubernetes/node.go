@@ -132,6 +132,8 @@ func (n *Node) file(name string) string {
 
 // containerdConfig has what containerd of Debian 12 (1.6) and later ones take.
 const containerdConfig = `version = 2
+[metrics]
+  address = "127.0.0.1:1338"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = %q
   disable_apparmor = true
