@@ -39,7 +39,7 @@ exec setpriv --bounding-set="-all,+sys_chroot$capabilities" --inh-caps=-all --no
 // pack unpacks the image, and returns what runs a program in it.
 func (s *story) pack() func(capabilities []corev1.Capability, program ...string) []string {
 	bin, root := s.TempDir(), filepath.Join(s.TempDir(), "root")
-	s.must(release.BuildPrograms(s.ctx, bin))
+	s.must(release.BuildPrograms(s.ctx, bin, "v1"))
 	files, err := release.Files(bin)
 	s.must(err)
 	s.must(oci.Unpack(root, files))

@@ -18,7 +18,7 @@ import (
 func content(t *testing.T) []oci.File {
 	t.Helper()
 	bin := t.TempDir()
-	if err := BuildPrograms(t.Context(), bin); err != nil {
+	if err := BuildPrograms(t.Context(), bin, "v1"); err != nil {
 		t.Fatal(err)
 	}
 	files, err := Files(bin)
