@@ -136,18 +136,26 @@ func (c *Cluster) raiseNodes(ctx context.Context) error {
 	}
 	for _, rollout := range []string{"daemonset/causeway", "deployment/coredns"} {
 		if _, err := c.Kubectl(ctx, "-n", "kube-system", "rollout", "status", rollout, "--timeout=2m"); err != nil {
-			return errors.Join(err, c.explain(ctx))
+			return errors.Join(err, c.Explain(ctx))
 		}
 	}
 	return nil
 }
 
-// explain is what is known of a cluster that does not get ready.
-func (c *Cluster) explain(ctx context.Context) error {
+// Explain is what is known of a cluster in which something failed.
+func (c *Cluster) Explain(ctx context.Context) error {
 	pods, _ := c.Kubectl(ctx, "get", "pods,nodes", "-A", "-o", "wide")
 	events, _ := c.Kubectl(ctx, "get", "events", "-A")
 	logs, _ := c.Kubectl(ctx, "-n", "kube-system", "logs", "-l", "app.kubernetes.io/name=causeway", "--all-containers", "--prefix", "--tail=20")
-	return fmt.Errorf("pods and nodes:\n%s\nevents:\n%s\nCauseway says:\n%s", pods, events, logs)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var ended strings.Builder
+	for _, p := range c.programs {
+		if p.Ended() {
+			fmt.Fprintf(&ended, "%s:\n%s\n", filepath.Base(p.Log), p.Tail())
+		}
+	}
+	return fmt.Errorf("pods and nodes:\n%s\nevents:\n%s\nCauseway says:\n%s\nprograms that ended:\n%s", pods, events, logs, &ended)
 }
 
 // Kubeconfig is the path of the file by which the machine's users reach the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/causeway-cni/causeway/scripts/cluster"
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
+	"github.com/causeway-cni/causeway/scripts/vpcsim/control"
 )
 
 // maxNodes is as many as two subnets' address blocks and a machine bear.
@@ -130,60 +131,6 @@ func (n *Node) file(name string) string {
 	return filepath.Join(n.cluster.dir, n.place+"-"+name)
 }
 
-// containerdConfig has what containerd of Debian 12 (1.6) and later ones take.
-const containerdConfig = `version = 2
-[metrics]
-  address = "127.0.0.1:1338"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = %q
-  disable_apparmor = true
-  restrict_oom_score_adj = true
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/cni/net.d"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-`
-
-// kubeletConfig leaves control groups to the runtime, and evicts no pod for want
-// of what the nodes share.
-const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %q}}
-authorization: {mode: Webhook}
-clusterDNS: [%s]
-clusterDomain: cluster.local
-containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
-providerID: %s
-maxPods: %d
-cgroupDriver: cgroupfs
-cgroupsPerQOS: false
-enforceNodeAllocatable: []
-failCgroupV1: false
-failSwapOn: false
-resolvConf: ""
-localStorageCapacityIsolation: false
-imageGCHighThresholdPercent: 100
-evictionHard: {memory.available: "0%%", nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
-nodeStatusUpdateFrequency: 4s
-`
-
-func (n *Node) writeConfigs() error {
-	c := n.cluster
-	if err := c.authority.writeKubeconfig(n.file("kubeconfig"), Endpoint(), "system:node:"+n.Name, "system:nodes"); err != nil {
-		return err
-	}
-	if err := os.WriteFile(n.file("containerd.toml"), fmt.Appendf(nil, containerdConfig, pauseImage), 0o600); err != nil {
-		return err
-	}
-	return os.WriteFile(n.file("kubelet.yaml"), fmt.Appendf(nil, kubeletConfig, c.authority.file(), dnsService,
-		fmt.Sprintf("aws:///%s/%s", n.zone, n.instance), maxPods), 0o600)
-}
-
 // StartContainerd starts the runtime and waits until it answers.
 func (n *Node) StartContainerd(ctx context.Context) (err error) {
 	if n.containerd, err = n.cluster.start(n.place, "containerd", []string{raceOptions}, "containerd", "--config", n.file("containerd.toml")); err != nil {
@@ -278,6 +225,20 @@ func (n *Node) Terminate(ctx context.Context) (err error) {
 	return n.cluster.Control.Terminate(ctx, n.place)
 }
 
+// Interfaces are the ENIs of the node's instance.
+func (n *Node) Interfaces(ctx context.Context) ([]control.InterfaceStatus, error) {
+	status, err := n.cluster.Control.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range status.Nodes {
+		if s.Name == n.place {
+			return s.Interfaces, nil
+		}
+	}
+	return nil, fmt.Errorf("the VPC has no instance %s", n.place)
+}
+
 // AwaitReady waits until the node is ready.
 func (n *Node) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -291,7 +252,7 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("node %s is not ready: %w\n%s\n%w", n.Name, err, n.kubelet.Tail(), n.cluster.explain(context.WithoutCancel(ctx)))
+		return fmt.Errorf("node %s is not ready: %w\n%s\n%w", n.Name, err, n.kubelet.Tail(), n.cluster.Explain(context.WithoutCancel(ctx)))
 	}
 	return nil
 }
