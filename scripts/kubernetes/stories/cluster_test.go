@@ -41,6 +41,8 @@ var tales = []struct {
 	{"ForcedDelete", forcedDelete},
 	{"TakeOver", takeOver},
 	{"CleanUp", cleanUp},
+	{"Restarts", restarts},
+	{"Upgrade", upgrade},
 }
 
 // TestCluster lets its stories happen one after the other on one cluster.
@@ -91,6 +93,9 @@ func newStory(t *testing.T, ctx context.Context, c *kubernetes.Cluster) story {
 	t.Cleanup(func() {
 		if ctx.Err() != nil {
 			return // all of the cluster goes
+		}
+		if t.Failed() {
+			t.Log(c.Explain(ctx))
 		}
 		if _, err := c.Kubectl(context.WithoutCancel(ctx), "delete", "namespace", s.space, "--timeout=2m"); err != nil {
 			t.Error(err)
@@ -173,7 +178,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers: [{name: client, image: %s, args: [echo, --listen, ":7"]}]
 %s`, name, s.space, kubernetes.ProbeImage, spec)
-	s.kubectl("wait", "--for=condition=Ready", "pod/"+name, "--timeout=1m")
+	s.kubectl("wait", "--for=condition=Ready", "pod/"+name, "--timeout=2m")
 }
 
 // probe asks from a pod, and fails the story unless all answers come.

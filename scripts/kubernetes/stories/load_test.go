@@ -34,7 +34,12 @@ type load struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	mu      sync.Mutex
+	mu    sync.Mutex
+	count count
+}
+
+// count is what a load saw.
+type count struct {
 	made    int           // new connections that were answered
 	failed  []string      // those that were not
 	broken  []string      // sessions
@@ -95,6 +100,17 @@ func (s story) node(addr string) *kubernetes.Node {
 	return nil
 }
 
+// answers connects to the echo server of a pod.
+func (s story) answers(from *os.File, to netip.Addr, port uint16) error {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+	defer cancel()
+	conn, err := cluster.DialIn(fmt.Sprintf("/proc/self/fd/%d", from.Fd()))(ctx, "tcp4", netip.AddrPortFrom(to, port).String())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 func (l *load) open(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -139,10 +155,10 @@ func (l *load) come(ctx context.Context) {
 		}
 		l.mu.Lock()
 		if err != nil {
-			l.failed = append(l.failed, fmt.Sprintf("%s: %v", start.Format("15:04:05.000"), err))
+			l.count.failed = append(l.count.failed, fmt.Sprintf("%s: %v", start.Format("15:04:05.000"), err))
 		} else {
-			l.made++
-			l.slowest = max(l.slowest, time.Since(start))
+			l.count.made++
+			l.count.slowest = max(l.count.slowest, time.Since(start))
 		}
 		l.mu.Unlock()
 	}
@@ -155,7 +171,7 @@ func (l *load) stay(ctx context.Context, c net.Conn) {
 	for r := bufio.NewReader(c); tick(ctx, sessionPause); {
 		if err := ask(c, r); err != nil && ctx.Err() == nil {
 			l.mu.Lock()
-			l.broken = append(l.broken, fmt.Sprintf("%s: %v", time.Now().Format("15:04:05.000"), err))
+			l.count.broken = append(l.count.broken, fmt.Sprintf("%s: %v", time.Now().Format("15:04:05.000"), err))
 			l.mu.Unlock()
 			return
 		}
@@ -177,9 +193,10 @@ func (l *load) end() {
 	l.s.Helper()
 	l.cancel()
 	l.tasks.Wait()
-	l.s.number(l.name+": failed new connections", float64(len(l.failed)), "of %d, slowest %s", l.made+len(l.failed), l.slowest.Round(time.Millisecond))
-	l.s.number(l.name+": broken sessions", float64(len(l.broken)), "")
-	if l.made < 50 || len(l.failed)+len(l.broken) > 0 {
-		l.s.Errorf("%s: %d connections made, failed %q, broken sessions %q; want at least 50 made, and none failed or broken", l.name, l.made, l.failed, l.broken)
+	n := l.count
+	l.s.number(l.name+": failed new connections", float64(len(n.failed)), "of %d, slowest %s", n.made+len(n.failed), n.slowest.Round(time.Millisecond))
+	l.s.number(l.name+": broken sessions", float64(len(n.broken)), "")
+	if n.made < 50 || len(n.failed)+len(n.broken) > 0 {
+		l.s.Errorf("%s: %d connections made, failed %q, broken sessions %q; want at least 50 made, and none failed or broken", l.name, n.made, n.failed, n.broken)
 	}
 }
