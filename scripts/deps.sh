@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs which a make target calls are installed.
 #
-#   scripts/deps.sh build|image|test|demo|cluster|bench|difftest|sim-fleet|lint|generate
+#   scripts/deps.sh build|image|test|demo|cluster|race|bench|difftest|sim-fleet|lint|generate
 #
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says
 # what is missing, and how to get it. It is silent when there is nothing to do.
@@ -24,11 +24,12 @@ image) want+=("${image[@]}") ;;
 test) want+=("${network[@]}" "${image[@]}" "${compiler[@]}" "${peers[@]}") ;;
 demo) want+=("${network[@]}") ;;
 cluster) want+=("${network[@]}" "${image[@]}" "${peers[@]}" containerd=containerd runc=runc) ;;
+race) want+=("${compiler[@]}") ;;
 bench | difftest) want+=("${network[@]}" "${peers[@]}") ;;
 lint) want+=(shellcheck=shellcheck) ;;
 generate) want+=(protoc=protobuf-compiler) ;;
 *)
-	echo "usage: $0 build|image|test|demo|cluster|bench|difftest|sim-fleet|lint|generate" >&2
+	echo "usage: $0 build|image|test|demo|cluster|race|bench|difftest|sim-fleet|lint|generate" >&2
 	exit 2
 	;;
 esac

@@ -43,6 +43,7 @@ var tales = []struct {
 	{"CleanUp", cleanUp},
 	{"Restarts", restarts},
 	{"Upgrade", upgrade},
+	{"Accounts", accounts},
 }
 
 // TestCluster lets its stories happen one after the other on one cluster.
@@ -97,7 +98,8 @@ func newStory(t *testing.T, ctx context.Context, c *kubernetes.Cluster) story {
 		if t.Failed() {
 			t.Log(c.Explain(ctx))
 		}
-		if _, err := c.Kubectl(context.WithoutCancel(ctx), "delete", "namespace", s.space, "--timeout=2m"); err != nil {
+		// The next story does not wait for the end of this one; the last one does.
+		if _, err := c.Kubectl(context.WithoutCancel(ctx), "delete", "namespace", s.space, "--wait=false"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -124,7 +126,12 @@ func (s story) apply(format string, args ...any) {
 // eventually tries until it works, for a minute at most.
 func (s story) eventually(what string, try func() error) {
 	s.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+	s.eventuallyWithin(time.Minute, what, try)
+}
+
+func (s story) eventuallyWithin(limit time.Duration, what string, try func() error) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	if err := harness.Poll(ctx, try); err != nil {
 		s.Fatalf("%s: %v", what, err)
