@@ -29,13 +29,13 @@ var tales = []struct {
 	name string
 	tell func(s story)
 }{
+	{"NoAddress", noAddress}, // before others leave the nodes more than they need
 	{"Services", services},
 	{"Walks", walks},
 	{"Balancers", balancers},
 	{"RollingUpdate", rollingUpdate},
 	{"Probes", probes},
 	{"Tools", tools},
-	{"NoAddress", noAddress},
 	{"Programming", programming},
 	{"Scale", scale},
 	{"ForcedDelete", forcedDelete},
