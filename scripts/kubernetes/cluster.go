@@ -43,7 +43,7 @@ type Cluster struct {
 	tools     cluster.Tools
 	bins      harness.Binaries
 	authority *authority
-	apiArgs   []string
+	args      map[string][]string // of the control plane's programs
 	relay     *relay
 
 	mu       sync.Mutex
@@ -58,7 +58,7 @@ func Up(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Nodes < 1 || o.Spare < 0 || o.Nodes+o.Spare > maxNodes {
 		return nil, fmt.Errorf("%d nodes and %d spare ones: want at least 1 node, and at most %d of both", o.Nodes, o.Spare, maxNodes)
 	}
-	c := &Cluster{name: o.Name, dir: o.Dir, options: o, plane: map[string]*cluster.Process{}, starts: map[string]int{}}
+	c := &Cluster{name: o.Name, dir: o.Dir, options: o, args: map[string][]string{}, plane: map[string]*cluster.Process{}, starts: map[string]int{}}
 	if err := c.up(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -219,8 +219,13 @@ func (n *Node) Terminate(ctx context.Context) (err error) {
 	if _, err := n.Exec(ctx, "sh", "-c", "kill -9 -1"); err != nil { // all but the first process, which the simulator has
 		return fmt.Errorf("ending what runs on %s: %w", n.place, err)
 	}
-	if err := errors.Join(n.kubelet.Stop(), n.containerd.Stop()); err != nil {
-		return err
+	for _, p := range []*cluster.Process{n.kubelet, n.containerd} {
+		if p == nil { // it was never started
+			continue
+		}
+		if err := p.Stop(); err != nil {
+			return err
+		}
 	}
 	return n.cluster.Control.Terminate(ctx, n.place)
 }

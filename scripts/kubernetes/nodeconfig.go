@@ -44,6 +44,7 @@ resolvConf: ""
 localStorageCapacityIsolation: false
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: "0%%", nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
+staticPodPath: %q
 nodeStatusUpdateFrequency: 4s
 `
 
@@ -52,9 +53,16 @@ func (n *Node) writeConfigs() error {
 	if err := c.authority.writeKubeconfig(n.file("kubeconfig"), Endpoint(), "system:node:"+n.Name, "system:nodes"); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(n.StaticPods(), 0o700); err != nil {
+		return err
+	}
 	if err := os.WriteFile(n.file("containerd.toml"), fmt.Appendf(nil, containerdConfig, pauseImage), 0o600); err != nil {
 		return err
 	}
 	return os.WriteFile(n.file("kubelet.yaml"), fmt.Appendf(nil, kubeletConfig, c.authority.file(), dnsService,
-		fmt.Sprintf("aws:///%s/%s", n.zone, n.instance), maxPods), 0o600)
+		fmt.Sprintf("aws:///%s/%s", n.zone, n.instance), maxPods, n.StaticPods()), 0o600)
 }
+
+// StaticPods is the folder of the manifests by which kubelet runs pods without
+// asking the API server.
+func (n *Node) StaticPods() string { return n.file("static-pods") }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/e2e/harness"
@@ -23,13 +24,18 @@ var (
 const (
 	planeNode = "cp" // in the topology
 	apiPort   = 6443
+	apiServer = "kube-apiserver"
+	manager   = "kube-controller-manager"
 )
+
+// planeControllers live and end with the API server, as those that cannot prolong
+// their lease of leadership do.
+var planeControllers = []string{manager, "kube-scheduler"}
 
 // Endpoint is the URL of the API server in the VPC.
 func Endpoint() string { return "https://" + netip.AddrPortFrom(planeAddr, apiPort).String() }
 
-// startPlane starts the control plane, and waits until the API server is ready:
-// the controller manager ends if it finds none.
+// startPlane starts the control plane.
 func (c *Cluster) startPlane(ctx context.Context) (err error) {
 	if c.authority, err = newAuthority(filepath.Join(c.dir, "pki")); err != nil {
 		return err
@@ -56,7 +62,7 @@ func (c *Cluster) startPlane(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.apiArgs = []string{
+	c.args[apiServer] = []string{
 		c.tools.Path("kube-apiserver"), "--etcd-servers", etcd, "--advertise-address", planeAddr.String(), "--secure-port", fmt.Sprint(apiPort),
 		"--client-ca-file", c.authority.file(), "--tls-cert-file", serving.certFile, "--tls-private-key-file", serving.keyFile,
 		"--kubelet-client-certificate", toKubelets.certFile, "--kubelet-client-key", toKubelets.keyFile, "--kubelet-preferred-address-types", "InternalIP",
@@ -64,23 +70,15 @@ func (c *Cluster) startPlane(ctx context.Context) (err error) {
 		"--service-cluster-ip-range", serviceBlock.String(), "--authorization-mode", "Node,RBAC", "--enable-admission-plugins", "NodeRestriction",
 		"--allow-privileged=true",
 	}
-	if err := c.StartAPI(ctx); err != nil {
-		return err
-	}
-	for _, program := range []string{"kube-controller-manager", "kube-scheduler"} {
+	for _, program := range planeControllers {
 		config := filepath.Join(c.dir, program+".kubeconfig")
 		if err := c.authority.writeKubeconfig(config, Endpoint(), "system:"+program, "system:"+program); err != nil {
 			return err
 		}
-		args := []string{c.tools.Path(program), "--kubeconfig", config, "--leader-elect=false"}
-		if program == "kube-controller-manager" {
-			args = append(args, "--use-service-account-credentials", "--root-ca-file", c.authority.file(), "--service-account-private-key-file", tokens.keyFile)
-		}
-		if err := c.onPlane(program, args...); err != nil {
-			return err
-		}
+		c.args[program] = []string{c.tools.Path(program), "--kubeconfig", config, "--leader-elect=false"}
 	}
-	return nil
+	c.args[manager] = append(c.args[manager], "--use-service-account-credentials", "--root-ca-file", c.authority.file(), "--service-account-private-key-file", tokens.keyFile)
+	return c.StartAPI(ctx)
 }
 
 // onPlane starts a program on the control plane's host.
@@ -92,24 +90,42 @@ func (c *Cluster) onPlane(name string, command ...string) error {
 	return err
 }
 
-// StartAPI starts the API server and waits until it is ready.
+// StartAPI starts the API server and waits until it is ready, and then the
+// controllers: the manager ends if it finds none.
 func (c *Cluster) StartAPI(ctx context.Context) error {
-	if err := c.onPlane("kube-apiserver", c.apiArgs...); err != nil {
+	if err := c.onPlane(apiServer, c.args[apiServer]...); err != nil {
 		return err
 	}
+	if err := c.awaitAPI(ctx); err != nil {
+		return err
+	}
+	for _, program := range planeControllers {
+		if err := c.onPlane(program, c.args[program]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) awaitAPI(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return harness.Poll(ctx, func() error {
-		for _, p := range c.plane {
-			if p.Ended() {
-				cancel()
-				return fmt.Errorf("%s ended:\n%s", p.Name, p.Tail())
-			}
+		if p := c.plane[apiServer]; p.Ended() {
+			cancel()
+			return fmt.Errorf("%s ended:\n%s", p.Name, p.Tail())
 		}
 		_, err := c.Kubectl(ctx, "get", "--raw", "/readyz")
 		return err
 	})
 }
 
-// StopAPI takes the API server away.
-func (c *Cluster) StopAPI() error { return c.plane["kube-apiserver"].Stop() }
+// StopAPI takes the API server away, and the controllers.
+func (c *Cluster) StopAPI() error {
+	for _, program := range append(slices.Clone(planeControllers), apiServer) {
+		if err := c.plane[program].Stop(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

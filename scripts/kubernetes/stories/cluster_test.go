@@ -43,6 +43,8 @@ var tales = []struct {
 	{"CleanUp", cleanUp},
 	{"Restarts", restarts},
 	{"Upgrade", upgrade},
+	{"APIAway", apiAway},
+	{"JoinAndDrain", joinAndDrain},
 	{"Accounts", accounts},
 }
 

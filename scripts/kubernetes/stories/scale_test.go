@@ -27,6 +27,8 @@ type podTimes struct {
 func scale(s story) {
 	s.web(2)
 	s.client("client", "")
+	s.idle()
+	defer s.footprint("100 pods up and down")()
 	before := s.shares()
 	start := time.Now()
 	s.kubectl("scale", "deployment/web", "--replicas=100")

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/kubernetes"
@@ -72,11 +73,15 @@ spec:
 	if ours.mode == "" {
 		ours.mode = "iptables"
 	}
-	for _, next := range []struct{ theirs, ours served }{
-		{served{"iptables", "nft"}, served{"iptables", "nft"}},
+	turns := []struct{ theirs, ours served }{
 		{served{"nftables", ""}, served{"nftables", ""}},
+		{served{"iptables", "nft"}, served{"iptables", "nft"}},
 		{served{"iptables", "legacy"}, served{"iptables", "nft"}},
-	} {
+	}
+	if testing.Short() {
+		turns = turns[:2]
+	}
+	for _, next := range turns {
 		s.giveBack(ours, next.theirs)
 		s.takeFrom(next.theirs, next.ours)
 		ours = next.ours
