@@ -207,9 +207,9 @@ func (p *Proxy) Tally() Tally {
 }
 
 // Untouched says whether external SNAT, and the services, are as the last
-// success left them, with nothing to take over. It starts no process: where nf_tables is written it asks
-// for one number, which any change to any table moves; legacy tables are
-// copied and compared.
+// success left them, with nothing to take over. It starts no process: where
+// nf_tables is written it asks for one number, which any change to any table
+// moves; legacy tables are copied and compared.
 func (p *Proxy) Untouched() (nat, services bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
