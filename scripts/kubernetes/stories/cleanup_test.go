@@ -23,7 +23,8 @@ iptables-nft -t nat -A POSTROUTING -m comment --comment "AWS, not by us" -j OPER
 iptables-nft -t mangle -A FORWARD -d 10.98.0.0/16 -j MARK --set-xmark 0x80/0x80
 iptables-legacy -t nat -N OPERATOR; ip6tables-nft -N OPERATOR
 nft add table inet operator; nft add chain inet operator mine; nft add rule inet operator mine counter accept
-echo '{"name": "other", "cniVersion": "1.0.0", "plugins": [{"type": "other"}]}' >/etc/cni/net.d/99-other.conflist; echo other >/opt/cni/bin/other
+echo '{"name": "other", "cniVersion": "1.0.0", "plugins": [{"type": "other"}]}' >/etc/cni/net.d/99-other.conflist
+printf '#!/bin/sh\n' >/opt/cni/bin/other; chmod +x /opt/cni/bin/other # kubelet asks it to delete pods again, once ours is gone
 `
 
 // visible is what programs of the node see of its network and of CNI.
