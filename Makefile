@@ -53,12 +53,12 @@ cluster-down: ## end the cluster of `make cluster`
 	bin/cluster down
 
 .PHONY: e2e
-e2e: ## run the stories against a real Kubernetes cluster of their own; MODE=nftables, RACE=1, SHORT=1, STORY=name, COUNT=n
+e2e: ## run the stories against a real Kubernetes cluster of their own; MODE=nftables, RACE=1, STORY=name, COUNT=n
 	@scripts/deps.sh cluster
 	$(if $(RACE),@scripts/deps.sh race)
 	$(GO) test -c -tags cluster -o bin/e2e ./scripts/kubernetes/stories
 	cd scripts/kubernetes/stories && exec $(CURDIR)/bin/e2e -test.v -test.timeout 90m -test.count $(or $(COUNT),1) \
-		$(if $(STORY),-test.run 'TestCluster/$(STORY)') $(if $(MODE),-mode $(MODE)) $(if $(RACE),-race-detector) $(if $(SHORT),-test.short)
+		$(if $(STORY),-test.run 'TestCluster/$(STORY)') $(if $(MODE),-mode $(MODE)) $(if $(RACE),-race-detector)
 
 .PHONY: test
 test: ## run all tests, on real network namespaces, with the race detector

@@ -11,20 +11,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/kubernetes"
 )
 
+// away is how long the API server is away.
+const away = 2 * time.Minute
+
 // apiAway takes the API server away under load, while pods come and go: static
 // ones, which kubelet runs without asking, and one that loses its sandbox and
 // gets another. Afterwards every pod's address is assigned, and no other.
 func apiAway(s story) {
-	away := 2 * time.Minute
-	if testing.Short() {
-		away = 20 * time.Second
-	}
 	node := s.cluster.Nodes[0]
 	daemons := s.daemons()
 	t := s.traffic()

@@ -5,7 +5,6 @@ package stories
 import (
 	"context"
 	"fmt"
-	"testing"
 
 	"github.com/causeway-cni/causeway/scripts/kubernetes"
 )
@@ -14,11 +13,7 @@ import (
 // after it. The load on the nodes that stay sees nothing of it.
 func joinAndDrain(s story) {
 	t := s.traffic()
-	spare := s.cluster.Nodes[2:4]
-	if testing.Short() {
-		spare = spare[:1]
-	}
-	for i, node := range spare {
+	for i, node := range s.cluster.Nodes[2:4] {
 		gone := false
 		s.Cleanup(func() {
 			if !gone && s.ctx.Err() == nil {

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/causeway-cni/causeway/scripts/kubernetes"
@@ -73,15 +72,11 @@ spec:
 	if ours.mode == "" {
 		ours.mode = "iptables"
 	}
-	turns := []struct{ theirs, ours served }{
+	for _, next := range []struct{ theirs, ours served }{
 		{served{"nftables", ""}, served{"nftables", ""}},
 		{served{"iptables", "nft"}, served{"iptables", "nft"}},
 		{served{"iptables", "legacy"}, served{"iptables", "nft"}},
-	}
-	if testing.Short() {
-		turns = turns[:2]
-	}
-	for _, next := range turns {
+	} {
 		s.giveBack(ours, next.theirs)
 		s.takeFrom(next.theirs, next.ours)
 		ours = next.ours
