@@ -38,7 +38,9 @@ func (n *Node) EC2(ctx context.Context) (*ec2.Client, error) {
 	return ec2.New(ec2.Options{
 		Region: status.Region, BaseEndpoint: aws.String(self.Env["AWS_ENDPOINT_URL_EC2"]),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDOPERATOR", "secret", ""),
-		HTTPClient:  &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}},
+		// Beside faults and limits that are meant for the daemon it persists.
+		RetryMaxAttempts: 10,
+		HTTPClient:       &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}},
 	}), nil
 }
 
