@@ -99,7 +99,7 @@ func (n *givenUp) cleanUp(ctx context.Context) error {
 func (n *givenUp) check(handle *kernel.Handle) error {
 	if n.services {
 		if _, err := os.Stat(n.book()); err == nil && n.config.Proxy.Mode == config.ProxyNFTables {
-			return errors.New("services and external SNAT are in one table with PROXY_MODE=nftables: start ipamd with PROXY_MODE=off, which takes services out")
+			return errors.New("services and external SNAT are in one table with PROXY_MODE=nftables: start ipamd with PROXY_MODE=off, which takes services out once kube-proxy serves")
 		}
 		return nil
 	}

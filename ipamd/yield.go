@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-cni/causeway/ipamd/internal/loop"
+	"github.com/causeway-cni/causeway/proxy"
 )
 
 // yielding gives the services of a run before this one to kube-proxy: our rules
@@ -26,6 +27,10 @@ type yielding struct {
 
 // yieldLoop looks for kube-proxy's rules while ours are there.
 func (d *daemon) yieldLoop() *loop.Loop {
+	var expected proxy.ServiceSettings
+	if readKept(settingsFile(), &expected) == nil {
+		d.rules.Expect(expected)
+	}
 	y := &yielding{settings: settingsFile(), rules: d.rules, log: d.log}
 	return loop.New(loop.Settings{Name: "services of before", Resync: 5 * time.Second, Pause: time.Second, LongestPause: 10 * time.Second},
 		y.step, d.log, d.metrics.StepFailed)
@@ -44,7 +49,7 @@ func (y *yielding) step(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("giving services to kube-proxy: %w", err)
 	case !served && !y.said:
 		y.said = true
-		y.log.Info("services: what we wrote of them in iptables stays until kube-proxy has rules of its own")
+		y.log.Info("services: what we wrote of them stays until kube-proxy has rules of its own")
 	case served && len(removed) == 0: // after a look that found nothing more
 		y.log.Info("services: they are kube-proxy's")
 		return 0, os.Remove(y.settings)

@@ -7,19 +7,27 @@ import (
 	"os/exec"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
+	"github.com/causeway-cni/causeway/proxy/internal/nft"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// ipTables has all rules in iptables, of one variant.
+// ipTables has all rules in iptables, of one variant, but for external SNAT and
+// the connection mark while services are served elsewhere: see elsewhere.
 type ipTables struct {
 	mode     Mode
 	variant  Variant
 	backends []*iptables.Backend // IPv4, and IPv6 where the node has it
 	watch    *iptables.Watch
+	nat      NodeNAT  // as last asked for
+	table    nftables // has it meanwhile
+	inTable  bool     // it does
+	serves   bool     // services are here
 }
 
-func newIPTables(m Mode, v Variant) *ipTables { return &ipTables{mode: m, variant: v} }
+func newIPTables(m Mode, v Variant) *ipTables {
+	return &ipTables{mode: m, variant: v}
+}
 
 // open finds the node's variant.
 func (t *ipTables) open(ctx context.Context) ([]string, error) {
@@ -64,26 +72,95 @@ func (t *ipTables) touched() (bool, error) {
 	if t.watch == nil {
 		return true, nil
 	}
-	return t.watch.Touched()
+	touched, err := t.watch.Touched()
+	if err != nil || t.serves || t.backends[0].Variant() == iptables.NFT {
+		return touched, err
+	}
+	others, err := t.table.touched() // legacy tables do not tell
+	return touched || others, err
 }
 
-func (t *ipTables) took() error   { return t.watch.Took() }
-func (t *ipTables) accept() error { return t.watch.Accept() }
+func (t *ipTables) took() error { return t.watch.Took() }
+
+func (t *ipTables) accept() error {
+	if err := t.table.accept(); err != nil {
+		return err
+	}
+	return t.watch.Accept()
+}
 
 // rounds is how often settle plans and applies before it says that somebody
 // works against it.
 const rounds = 3
 
 func (t *ipTables) nodeNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
+	t.nat = nat
+	elsewhere, err := t.elsewhere(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var done []string
 	var want ruleset.Ruleset
-	if nat.Mark != 0 {
+	switch {
+	case nat.Mark == 0:
+	case elsewhere:
+		if done, err = t.table.nodeNAT(ctx, nat); err != nil {
+			return done, err
+		}
+		t.inTable = true
+	default:
 		want = nat.Ruleset()
 	}
-	done, err := settle(ctx, t.backends[0], want)
+	changes, err := settle(ctx, t.backends[0], want)
+	done = append(done, changes...)
+	if err == nil && t.inTable && !elsewhere {
+		changes, err = t.leaveTable(ctx)
+		done = append(done, changes...)
+	}
 	if err != nil {
 		return done, err
 	}
 	return done, t.took()
+}
+
+// elsewhere says whether services are served by other rules than those of this
+// variant of iptables. The connection mark must then not be in iptables: a
+// pod's connection to a service looks like one that leaves the VPC until it is
+// translated, and which of two base chains of one priority comes first is a
+// matter of their age. With the mark a pod on a secondary ENI would reach
+// endpoints by the primary one, which EC2 drops. Our table of nf_tables comes
+// after all that translate; it keeps what it has of services, from nftables
+// mode, until they are served by another or here.
+func (t *ipTables) elsewhere(ctx context.Context) (bool, error) {
+	if t.serves {
+		return false, nil
+	}
+	ours, err := nft.HasServices()
+	if err != nil {
+		return false, err
+	}
+	theirs, err := nft.HasTable(service.IPv4, kubeProxyTable)
+	if err == nil && !theirs {
+		var other ruleset.Saved
+		other, err = observe(ctx, t.backends[0].Variant().Other())
+		theirs = other.HasServices()
+	}
+	if err != nil {
+		return false, err
+	}
+	t.table.natAlone = !ours || theirs && t.mode == Off
+	if theirs || !ours || t.mode != Off {
+		return theirs || ours, nil
+	}
+	here, err := t.backends[0].Observe(ctx)
+	return !here.Serves(), err
+}
+
+// leaveTable removes our table.
+func (t *ipTables) leaveTable(ctx context.Context) ([]string, error) {
+	t.table.drop()
+	t.inTable = false
+	return dropOurs(ctx)
 }
 
 // settle plans and applies until a look at the kernel finds nothing left to do.
@@ -129,7 +206,7 @@ func (t *ipTables) takeOverNAT(ctx context.Context) ([]string, error) {
 	}
 	removed, err := removeAWS(ctx, t.backends[0].Variant().Other())
 	done = append(done, removed...)
-	if err != nil || t.mode != Off {
+	if err != nil || t.mode != Off || t.inTable {
 		return done, err
 	}
 	dropped, err := dropOurs(ctx) // services are another's now
@@ -154,6 +231,11 @@ func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
 	done = append(done, removed...)
 	if err != nil {
 		return done, err
+	}
+	t.serves = true
+	if t.inTable {
+		changes, err := t.nodeNAT(ctx, t.nat)
+		return append(done, changes...), err
 	}
 	dropped, err := dropOurs(ctx)
 	return append(done, dropped...), err

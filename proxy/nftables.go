@@ -14,6 +14,7 @@ import (
 // nftables has all rules in one table of nf_tables.
 type nftables struct {
 	expected ServiceSettings // until services are observed
+	natAlone bool            // until then it has no services, and those found go
 	table    *nft.Table      // nil: to be opened
 	services bool            // the table knows of services
 	nat      NodeNAT
@@ -26,7 +27,11 @@ func (t *nftables) open(context.Context) ([]string, error) { return nil, nil }
 // reopen reads the table, which the caller has changed not at all since.
 func (t *nftables) reopen(ctx context.Context, s ServiceSettings) error {
 	t.drop()
-	table, err := nft.Open(ctx, []ruleset.Settings{s.family(service.IPv4, false), s.family(service.IPv6, false)})
+	var families []ruleset.Settings
+	if !t.natAlone {
+		families = []ruleset.Settings{s.family(service.IPv4, false), s.family(service.IPv6, false)}
+	}
+	table, err := nft.Open(ctx, families)
 	if err != nil {
 		return err
 	}
@@ -72,6 +77,9 @@ func (t *nftables) accept() error {
 func (t *nftables) nodeNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 	t.nat = nat
 	if !t.services {
+		if err := t.expectNone(); err != nil {
+			return nil, err
+		}
 		if err := t.reopen(ctx, t.expected); err != nil {
 			return nil, err
 		}
@@ -92,7 +100,18 @@ func (t *nftables) nodeNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 	return []string{"nft: write external SNAT and the connection mark into table inet causeway"}, nil
 }
 
+// expectNone is for the first start on a node, which knows of no settings.
+func (t *nftables) expectNone() error {
+	if t.natAlone || t.expected.MasqueradeMark != 0 {
+		return nil
+	}
+	ours, err := nft.HasServices()
+	t.natAlone = !ours
+	return err
+}
+
 func (t *nftables) observe(ctx context.Context, s ServiceSettings, _ bool) ([]writer, error) {
+	t.natAlone = false
 	if err := t.reopen(ctx, s); err != nil {
 		return nil, err
 	}

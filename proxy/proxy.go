@@ -22,8 +22,8 @@ func ParseRandomize(s string) (Randomize, error) { return ruleset.ParseRandomize
 // Mode is the kernel interface that holds our rules.
 type Mode string
 
-// The modes. Off has external SNAT in iptables, and no services: kube-proxy
-// serves them.
+// The modes. Off has no services: kube-proxy serves them. External SNAT is in
+// iptables then, unless kube-proxy serves elsewhere.
 const (
 	IPTables Mode = "iptables"
 	NFTables Mode = "nftables"
@@ -111,8 +111,11 @@ func New(m Mode, v Variant) *Proxy {
 func (p *Proxy) Expect(s ServiceSettings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t, ok := p.backend.(*nftables); ok {
-		t.expected = s
+	switch b := p.backend.(type) {
+	case *nftables:
+		b.expected = s
+	case *ipTables:
+		b.table.expected = s
 	}
 }
 

@@ -112,7 +112,7 @@ func observe(ctx context.Context, v iptables.Variant) (ruleset.Saved, error) {
 
 // Yield removes our services from everywhere once kube-proxy has its own, and
 // says what that was. Until then they stay, for connections to go on, and served
-// is false. It is for mode Off, which removes the table of nf_tables by itself.
+// is false. It is for mode Off, whose Sync does so with the table of nf_tables.
 func (p *Proxy) Yield(ctx context.Context) (removed []string, served bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,6 +16,7 @@ const (
 	priorityMark     = -150 // mangle
 	priorityRefuse   = priorityDNAT - 10
 	priorityDNAT     = -100
+	priorityOutbound = priorityDNAT + 5
 	priorityRestore  = priorityDNAT + 10
 	priorityFilter   = 0
 	priorityPostNAT  = 100
@@ -32,6 +33,7 @@ const (
 	connectionMark   = "connection-mark"
 	connectionMarks  = "restore-connection-mark"
 	natPrerouting    = "nat-prerouting"
+	natOutbound      = "nat-outbound"
 	natPostrouting   = "nat-postrouting"
 	filterForward    = "filter-forward"
 	dropInvalidAbout = "answers that were not translated back would end connections"
@@ -75,11 +77,14 @@ func (p *plumbing) bases(nat ruleset.NodeNAT) {
 	}
 	if external {
 		p.outbound(nat)
-		prerouting = append(prerouting, plain(ofFamily(service.IPv4), link(expr.MetaKeyIIFNAME, nat.VethPrefix+"+", expr.CmpOpEq), jump(outboundChain)))
+		p.base(natOutbound, hook{"nat", hookPrerouting, priorityOutbound},
+			plain(ofFamily(service.IPv4), link(expr.MetaKeyIIFNAME, nat.VethPrefix+"+", expr.CmpOpEq), jump(outboundChain)))
 		postrouting = append(postrouting, plain(ofFamily(service.IPv4), jump(nodeSNATChain)))
 	}
 	if len(prerouting) > 0 {
 		p.base(natPrerouting, hook{"nat", hookPrerouting, priorityDNAT}, prerouting...)
+	}
+	if len(postrouting) > 0 {
 		p.base(natPostrouting, hook{"nat", hookPostrouting, priorityPostNAT}, postrouting...)
 	}
 }

@@ -60,9 +60,12 @@
 //	                  which hides that the address was local.
 //	-110 prerouting,  refuse-*: a new connection to what has no endpoint. Reject
 //	     output       is not for nat, and DNAT must not have happened.
-//	-100 prerouting,  nat-*: services, and only for what they left alone
-//	     output       "outbound": pods' connections that leave the VPC set the
-//	                  bit of the connection.
+//	-100 prerouting,  nat-prerouting, nat-output: services.
+//	     output
+//	 -95 prerouting   nat-outbound: pods' connections that leave the VPC set the
+//	                  bit of the connection. Chains of type nat see only what no
+//	                  chain before them translated, and this one must come after
+//	                  kube-proxy's, too, while that serves.
 //	 -90 prerouting   restore-connection-mark: packets of pods get the bit of
 //	                  their connection. After DNAT, so that what became of a
 //	                  connection to a ClusterIP is known: with a bit that is set

@@ -24,6 +24,19 @@ func HasTable(f service.Family, name string) (bool, error) {
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
 }
 
+// HasServices says whether our table is there with services in it.
+func HasServices() (bool, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("opening nf_tables: %w", err)
+	}
+	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, fmt.Errorf("listing chains: %w", err)
+	}
+	return slices.ContainsFunc(chains, func(c *nftables.Chain) bool { return c.Table.Name == tableName && c.Name == servicesChain }), nil
+}
+
 func familyOf(f service.Family) nftables.TableFamily {
 	if f == service.IPv6 {
 		return nftables.TableFamilyIPv6

@@ -94,7 +94,12 @@ func (s Saved) HasKubeProxy() bool { return s.hasChain(kubeProxyCanary) }
 
 // Serves says whether kube-proxy has written services here.
 func (s Saved) Serves() bool {
-	return s.HasKubeProxy() && slices.ContainsFunc(s, func(t SavedTable) bool {
+	return s.HasKubeProxy() && s.HasServices()
+}
+
+// HasServices says whether anybody has written services here.
+func (s Saved) HasServices() bool {
+	return slices.ContainsFunc(s, func(t SavedTable) bool {
 		return slices.ContainsFunc(t.Chains, func(c SavedChain) bool { return strings.HasPrefix(c.Name, "KUBE-SVC-") })
 	})
 }
