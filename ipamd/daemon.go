@@ -91,7 +91,8 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 		return serveHTTP(ctx, log, "CAUSEWAY_METRICS_BIND_ADDRESS", c.Daemon.MetricsAddr, telemetry.Handler(d.metrics, d.ready, d.state))
 	})
 	if d.service == nil {
-		tasks.Go(func() error { return d.yieldLoop().Run(ctx) })
+		yield := d.yieldLoop()
+		tasks.Go(func() error { return yield.Run(ctx) })
 	}
 	api := d.kube()
 	tasks.Go(func() error { return d.start(ctx, tasks, api) })

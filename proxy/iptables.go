@@ -21,8 +21,7 @@ type ipTables struct {
 	watch    *iptables.Watch
 	nat      NodeNAT  // as last asked for
 	table    nftables // has it meanwhile
-	inTable  bool     // it does
-	serves   bool     // services are here
+	serves   bool     // services are here, and nowhere else
 }
 
 func newIPTables(m Mode, v Variant) *ipTables {
@@ -101,20 +100,18 @@ func (t *ipTables) nodeNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 	}
 	var done []string
 	var want ruleset.Ruleset
-	switch {
-	case nat.Mark == 0:
-	case elsewhere:
+	if elsewhere {
 		if done, err = t.table.nodeNAT(ctx, nat); err != nil {
 			return done, err
 		}
-		t.inTable = true
-	default:
+	} else {
 		want = nat.Ruleset()
 	}
 	changes, err := settle(ctx, t.backends[0], want)
 	done = append(done, changes...)
-	if err == nil && t.inTable && !elsewhere {
-		changes, err = t.leaveTable(ctx)
+	if err == nil && !elsewhere {
+		t.table.drop()
+		changes, err = dropOurs(ctx)
 		done = append(done, changes...)
 	}
 	if err != nil {
@@ -135,7 +132,7 @@ func (t *ipTables) elsewhere(ctx context.Context) (bool, error) {
 	if t.serves {
 		return false, nil
 	}
-	ours, err := nft.HasServices()
+	ours, _, err := nft.Holds()
 	if err != nil {
 		return false, err
 	}
@@ -154,13 +151,6 @@ func (t *ipTables) elsewhere(ctx context.Context) (bool, error) {
 	}
 	here, err := t.backends[0].Observe(ctx)
 	return !here.Serves(), err
-}
-
-// leaveTable removes our table.
-func (t *ipTables) leaveTable(ctx context.Context) ([]string, error) {
-	t.table.drop()
-	t.inTable = false
-	return dropOurs(ctx)
 }
 
 // settle plans and applies until a look at the kernel finds nothing left to do.
@@ -205,12 +195,7 @@ func (t *ipTables) takeOverNAT(ctx context.Context) ([]string, error) {
 		return done, err
 	}
 	removed, err := removeAWS(ctx, t.backends[0].Variant().Other())
-	done = append(done, removed...)
-	if err != nil || t.mode != Off || t.inTable {
-		return done, err
-	}
-	dropped, err := dropOurs(ctx) // services are another's now
-	return append(done, dropped...), err
+	return append(done, removed...), err
 }
 
 func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
@@ -233,9 +218,12 @@ func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
 		return done, err
 	}
 	t.serves = true
-	if t.inTable {
+	if t.nat.Mark != 0 {
 		changes, err := t.nodeNAT(ctx, t.nat)
 		return append(done, changes...), err
+	}
+	if _, nat, err := nft.Holds(); nat || err != nil {
+		return done, err // until it is known what external SNAT is to be
 	}
 	dropped, err := dropOurs(ctx)
 	return append(done, dropped...), err

@@ -105,7 +105,7 @@ func (t *nftables) expectNone() error {
 	if t.natAlone || t.expected.MasqueradeMark != 0 {
 		return nil
 	}
-	ours, err := nft.HasServices()
+	ours, _, err := nft.Holds()
 	t.natAlone = !ours
 	return err
 }

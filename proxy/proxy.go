@@ -69,7 +69,7 @@ type backend interface {
 	// the last write of ours. It is quick and starts no process.
 	touched() (bool, error)
 	// nodeNAT makes external SNAT and the connection mark what is wanted, and
-	// says what it did; zero wants none.
+	// says what it did.
 	nodeNAT(context.Context, NodeNAT) ([]string, error)
 	// observe reads what the kernel holds of services.
 	observe(ctx context.Context, s ServiceSettings, terse bool) ([]writer, error)
@@ -163,15 +163,6 @@ func (p *Proxy) syncNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 	}
 	p.nat.valid = true
 	return done, nil
-}
-
-// Cleanup removes external SNAT and the connection mark, and what aws-node
-// left of its kind. Services stay as they are, so that connections survive
-// until another proxy takes over; CleanupServices removes them.
-func (p *Proxy) Cleanup(ctx context.Context) ([]string, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.syncNAT(ctx, NodeNAT{})
 }
 
 // CleanupServices removes all chains of services, kube-proxy's included, but

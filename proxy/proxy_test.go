@@ -122,7 +122,7 @@ COMMIT
 		}
 		n.iptables("-t", "nat", "-D", "PREROUTING", "-p", "tcp", "--dport", "81", "-j", "RETURN")
 		n.Do(func() {
-			if _, err := n.proxy.Cleanup(t.Context()); err != nil {
+			if _, err := CleanupAll(t.Context(), Removal{NAT: true}); err != nil {
 				t.Error(err)
 			}
 		})

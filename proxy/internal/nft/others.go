@@ -24,17 +24,24 @@ func HasTable(f service.Family, name string) (bool, error) {
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == name }), nil
 }
 
-// HasServices says whether our table is there with services in it.
-func HasServices() (bool, error) {
+// Holds says whether our table is there with services in it, and with external
+// SNAT or the connection mark.
+func Holds() (services, nat bool, err error) {
 	conn, err := nftables.New()
 	if err != nil {
-		return false, fmt.Errorf("opening nf_tables: %w", err)
+		return false, false, fmt.Errorf("opening nf_tables: %w", err)
 	}
 	chains, err := conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
 	if err != nil {
-		return false, fmt.Errorf("listing chains: %w", err)
+		return false, false, fmt.Errorf("listing chains: %w", err)
 	}
-	return slices.ContainsFunc(chains, func(c *nftables.Chain) bool { return c.Table.Name == tableName && c.Name == servicesChain }), nil
+	for _, c := range chains {
+		if c.Table.Name == tableName {
+			services = services || c.Name == servicesChain
+			nat = nat || c.Name == outboundChain || c.Name == connectionMarks
+		}
+	}
+	return services, nat, nil
 }
 
 func familyOf(f service.Family) nftables.TableFamily {
