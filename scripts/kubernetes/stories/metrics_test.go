@@ -99,13 +99,14 @@ func (s story) bounds(what string, h histogram, remark string) {
 		return
 	}
 	ms := func(seconds float64) float64 { return math.Round(seconds*1e5) / 100 }
+	buckets := slices.Sorted(maps.Keys(h.atMost))
 	for _, q := range []float64{0.5, 0.99} {
-		for _, le := range slices.Sorted(maps.Keys(h.atMost)) {
-			if h.atMost[le] >= q*all {
-				s.number(fmt.Sprintf("%s, p%.0f, at most, ms", what, 100*q), ms(le), "%s", remark)
-				break
-			}
+		i := slices.IndexFunc(buckets, func(le float64) bool { return h.atMost[le] >= q*all })
+		side, bound := "at most", buckets[i]
+		if math.IsInf(bound, 1) && i > 0 {
+			side, bound = "more than", buckets[i-1]
 		}
+		s.number(fmt.Sprintf("%s, p%.0f, %s, ms", what, 100*q, side), ms(bound), "%s", remark)
 	}
 	s.number(what+", mean, ms", ms(h.sum/all), "%s", remark)
 }
