@@ -15,6 +15,7 @@ func (c *Cluster) WhatToTry() []string {
 		"kubectl logs client",
 		"kubectl exec deploy/web -- vpcsim probe tcp web:80 --count 5",
 		"kubectl expose deployment web --name=front --port=80 --type=LoadBalancer --overrides='" + front + "'",
+		"kubectl wait --for=jsonpath='{.status.loadBalancer.ingress}' --timeout=1m service/front",
 		"until vpcsim exec --name " + c.name + " internet -- vpcsim probe tcp $(kubectl get service front -o jsonpath={.status.loadBalancer.ingress[0].ip}):80; do sleep 1; done",
 		"kubectl describe pod client",
 		"kubectl get events",
