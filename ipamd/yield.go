@@ -49,7 +49,7 @@ func (y *yielding) step(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("giving services to kube-proxy: %w", err)
 	case !served && !y.said:
 		y.said = true
-		y.log.Info("services: what we wrote of them stays until kube-proxy has rules of its own")
+		y.log.Info("services: what we wrote of them stays until external SNAT is in place and kube-proxy has rules of its own")
 	case served && len(removed) == 0: // after a look that found nothing more
 		y.log.Info("services: they are kube-proxy's")
 		return 0, os.Remove(y.settings)

@@ -175,3 +175,38 @@ func TestFromNFTables(t *testing.T) {
 		}
 	})
 }
+
+// TestYieldElsewhere gives services to another proxy whose rules are older than
+// ours: the connection mark goes to our table before they do.
+func TestYieldElsewhere(t *testing.T) {
+	for _, they := range theirs {
+		t.Run(they.name, func(t *testing.T) {
+			eachLab(t, func(t *testing.T, l *lab) {
+				they.write(l.node)
+				l.otherEnds() // but its base chain stays, the older one
+				l.proxy = New(IPTables, l.v)
+				l.sync(nodeNAT())
+				if _, err := l.syncServices(farService(), nil, serviceSettings()); err != nil {
+					t.Fatal(err)
+				}
+				they.write(l.node)
+				l.proxy = New(Off, l.v)
+				l.reachesFar("both serve")
+				yield := func(when string, want bool) {
+					t.Helper()
+					l.Do(func() {
+						removed, served, err := l.proxy.Yield(t.Context())
+						if err != nil || served != want || len(removed) > 0 != want {
+							t.Errorf("%s: removed %q, served %t, error %v; want %t", when, removed, served, err, want)
+						}
+					})
+					l.reachesFar(when)
+				}
+				yield("before external SNAT is known", false)
+				l.sync(nodeNAT())
+				l.inTable("external SNAT is known", true)
+				yield("external SNAT is known", true)
+			})
+		})
+	}
+}

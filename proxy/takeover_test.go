@@ -84,6 +84,11 @@ func TestYield(t *testing.T) {
 		tr := service.NewTracker()
 		put(tr, "web", "10.100.0.1", "192.168.1.61")
 		off := New(Off, n.v)
+		n.Do(func() {
+			if _, err := off.Sync(t.Context(), nodeNAT()); err != nil {
+				t.Fatal(err)
+			}
+		})
 		yield := func(served bool) []string {
 			t.Helper()
 			var removed []string
