@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -17,8 +18,9 @@ const kubeProxyImage = "localhost/kube-proxy:v1"
 // kubeProxy is what EKS runs on its nodes: a DaemonSet that finds the API server
 // by a kubeconfig file of its own, and its settings in another. It sizes no
 // connection tracking table, which is the machine's, and needs no modules, which
-// it loads for IPVS only. The variant of iptables is
-// that of the directory of the image that PATH begins with.
+// it loads for IPVS only: without modprobe it does not clean up after IPVS when
+// it starts in nftables mode, as it does after iptables. The variant of iptables
+// is that of the directory of the image that PATH begins with.
 const kubeProxy = `apiVersion: v1
 kind: ServiceAccount
 metadata: {name: kube-proxy, namespace: kube-system, labels: {k8s-app: kube-proxy}}
@@ -88,8 +90,10 @@ spec:
 `
 
 // InstallKubeProxy runs the real kube-proxy on all nodes, in a mode, with a
-// variant of iptables: nft or legacy. It returns when its pods run.
+// variant of iptables: nft or legacy; if it is empty, kubelet's, as the real image
+// finds out. It returns when its pods run.
 func (c *Cluster) InstallKubeProxy(ctx context.Context, mode, variant string) error {
+	variant = cmp.Or(variant, "nft")
 	if err := c.provideKubeProxy(ctx); err != nil {
 		return err
 	}
