@@ -37,7 +37,7 @@ It refuses while ipamd or aws-node runs, and while pods have a network of ours:
 drain the node before, or see "ipamd export" for giving it back to aws-node with
 its pods; --pods takes it from them. Where another proxy answers at
 CAUSEWAY_HEALTHZ_BIND_ADDRESS, chains of services stay in the variant of iptables
-in which kube-proxy has its canary: they are its own, but for host ports. With
+in which kube-proxy has its jumps: they are its own, but for host ports. With
 PROXY_MODE=off they stay everywhere. With --services they are all that is removed.
 
 What stays: ENIs with their addresses, for no cloud API is called, and sysctls;

@@ -13,8 +13,8 @@ type Removal struct {
 	// so that they are its own once it runs.
 	Chains bool
 	// Running says that another proxy runs: chains of a variant in which
-	// kube-proxy has its canary are its own then, and stay but for those of host
-	// ports, which it does not have.
+	// kube-proxy has its jumps are its own then, and stay but for those of host
+	// ports, which it does not have. Our jumps go.
 	Running bool
 	// NAT is external SNAT and the connection mark in iptables, which have
 	// aws-node's names.
@@ -50,12 +50,12 @@ func (r Removal) chains(ctx context.Context, v iptables.Variant) ([]string, erro
 	if !r.Running {
 		return removeKube(ctx, v)
 	}
-	have, err := observe(ctx, v)
+	its, err := kubeProxyServes(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	if have.HasKubeProxy() {
-		return removeHostPorts(ctx, v)
+	if its {
+		return removeOurs(ctx, v)
 	}
 	return removeKube(ctx, v)
 }

@@ -204,9 +204,9 @@ func (t *ipTables) takeOverServices(ctx context.Context) ([]string, error) {
 		return done, err
 	}
 	for _, b := range t.backends {
-		did, err := b.RemoveCanaries(ctx)
-		if did.Chains > 0 {
-			done = append(done, fmt.Sprintf("%s iptables-%s: kube-proxy's chains are ours now, without its canaries", b.Family(), b.Variant()))
+		did, err := b.RemoveKubeProxy(ctx)
+		if what := counted(did, "jumps", "canaries"); what != "" {
+			done = append(done, fmt.Sprintf("%s iptables-%s: kube-proxy's chains are ours now, without its %s", b.Family(), b.Variant(), what))
 		}
 		if err != nil {
 			return done, err

@@ -85,7 +85,7 @@ func TestSyncServices(t *testing.T) {
 }
 
 // TestServicesComeFirst holds that no packet to a service meets the connection
-// mark of external SNAT, whichever was written first.
+// mark of external SNAT, whichever was written first, and whoever else serves.
 func TestServicesComeFirst(t *testing.T) {
 	eachVariant(t, func(t *testing.T, n *node) {
 		tr := service.NewTracker()
@@ -101,6 +101,7 @@ func TestServicesComeFirst(t *testing.T) {
 				t.Errorf("KUBE at %d, AWS at %d in\n%s", kube, aws, rules)
 			}
 		}
+		n.kubeProxy().EnsureJumps()
 		if changes := n.sync(nodeNAT()); len(changes) > 0 {
 			t.Errorf("external SNAT changed again: %q", changes)
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
 	"github.com/causeway-cni/causeway/proxy/internal/nft"
@@ -78,24 +79,36 @@ func removeKube(ctx context.Context, v iptables.Variant) ([]string, error) {
 	return (&ipTables{backends: backends, watch: iptables.NewWatch(backends...)}).removeServices(ctx)
 }
 
-// removeHostPorts removes from a variant of iptables what kube-proxy, which
-// serves in it, does not have.
-func removeHostPorts(ctx context.Context, v iptables.Variant) ([]string, error) {
+// removeOurs removes from a variant of iptables what kube-proxy, which serves in
+// it, does not have.
+func removeOurs(ctx context.Context, v iptables.Variant) ([]string, error) {
 	backends, err := openFamilies(ctx, v)
 	if err != nil {
 		return nil, err
 	}
 	var done []string
 	for _, b := range backends {
-		did, err := b.RemoveHostPorts(ctx)
-		if did.Chains > 0 {
-			done = append(done, fmt.Sprintf("%s iptables-%s: %d chains of host ports", b.Family(), v, did.Chains))
+		did, err := b.RemoveOurs(ctx)
+		if what := counted(did, "jumps", "chains of ours"); what != "" {
+			done = append(done, fmt.Sprintf("%s iptables-%s: %s; the others are kube-proxy's", b.Family(), v, what))
 		}
 		if err != nil {
 			return done, err
 		}
 	}
 	return done, nil
+}
+
+// counted says how many jumps and chains were removed; "" is none.
+func counted(r iptables.Removed, jumps, chains string) string {
+	var parts []string
+	if r.Jumps > 0 {
+		parts = append(parts, fmt.Sprintf("%d %s", r.Jumps, jumps))
+	}
+	if r.Chains > 0 {
+		parts = append(parts, fmt.Sprintf("%d %s", r.Chains, chains))
+	}
+	return strings.Join(parts, " and ")
 }
 
 // observe reads IPv4 of a variant of iptables, which may not be installed.
@@ -108,6 +121,29 @@ func observe(ctx context.Context, v iptables.Variant) (ruleset.Saved, error) {
 		return nil, err
 	}
 	return b.Observe(ctx)
+}
+
+// kubeProxyServes says whether kube-proxy has services in a variant of iptables,
+// in all families in which it is at work.
+func kubeProxyServes(ctx context.Context, v iptables.Variant) (bool, error) {
+	backends, err := openFamilies(ctx, v)
+	if notInstalled(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var its ruleset.Saved
+	for _, b := range backends {
+		have, err := b.Observe(ctx)
+		if err != nil {
+			return false, err
+		}
+		if have.HasKubeProxy() {
+			its = append(its, have...)
+		}
+	}
+	return its.Serves(), nil
 }
 
 // Yield removes our services from everywhere once kube-proxy has its own, and
@@ -124,11 +160,11 @@ func (p *Proxy) Yield(ctx context.Context) (removed []string, served bool, err e
 		return nil, false, err
 	}
 	for _, v := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
-		have, err := observe(ctx, v)
+		here, err := kubeProxyServes(ctx, v)
 		if err != nil {
 			return nil, false, err
 		}
-		served = served || have.Serves()
+		served = served || here
 	}
 	if !served {
 		return nil, false, nil

@@ -5,16 +5,30 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
-// leaveBehind does as kube-proxy does that ends: its canaries are in this
-// variant of iptables, other services in the other, and a table in nf_tables.
-func (n *node) leaveBehind() {
+// kubeProxy is at work in this variant of iptables.
+func (n *node) kubeProxy() nstest.KubeProxy {
+	return nstest.KubeProxy{Namespace: n.Namespace, Program: "iptables-" + string(n.v)}
+}
+
+// canaries makes kube-proxy's, which it does when it starts, or deletes them.
+func (n *node) canaries(op string) {
 	n.t.Helper()
 	for _, table := range []string{"mangle", "nat", "filter"} {
-		n.iptables("-t", table, "-N", "KUBE-PROXY-CANARY")
+		n.iptables("-t", table, op, "KUBE-PROXY-CANARY")
 	}
+}
+
+// leaveBehind does as kube-proxy does that ends: its canaries and jumps are in
+// this variant of iptables, other services in the other, and a table in
+// nf_tables.
+func (n *node) leaveBehind() {
+	n.t.Helper()
+	n.canaries("-N")
+	n.kubeProxy().EnsureJumps()
 	n.Feed("*nat\n:KUBE-PROXY-CANARY - [0:0]\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-OLD - [0:0]\n-A PREROUTING -j KUBE-SERVICES\n-A KUBE-SERVICES -d 10.100.0.9/32 -j KUBE-SVC-OLD\nCOMMIT\n",
 		"iptables-"+string(n.other())+"-restore", "--noflush", "-w", "5")
 	n.Feed("table ip kube-proxy {\n chain services { type nat hook prerouting priority -100; }\n}\n", "nft", "-f", "-")
@@ -49,12 +63,15 @@ func TestTakeOverTwice(t *testing.T) {
 					t.Errorf("%s: found %q, want it to say %q", when, did.Found, want)
 				}
 			}
-			if left := n.everything(); strings.Contains(left, "kube-proxy") || strings.Contains(left, "CANARY") || strings.Contains(left, "KUBE-SVC-OLD") {
+			if left := n.everything(); strings.Contains(left, "kube-proxy") || strings.Contains(left, "CANARY") || strings.Contains(left, "KUBE-SVC-OLD") || strings.Contains(left, theirJump) || !strings.Contains(left, ourJump) {
 				t.Errorf("%s: kube-proxy's is left:\n%s", when, left)
 			}
 			n.leaveBehind()
 			if did, err = n.syncServices(tr, nil, settings); err != nil || len(did.Found) > 0 {
 				t.Errorf("beside kube-proxy: took over %q, error %v", did.Found, err)
+			}
+			if both := n.everything(); !strings.Contains(both, theirJump) || !strings.Contains(both, ourJump) {
+				t.Errorf("beside kube-proxy: want its jumps and ours:\n%s", both)
 			}
 			n.proxy.TakeOverAgain()
 			n.Do(func() {
@@ -65,6 +82,12 @@ func TestTakeOverTwice(t *testing.T) {
 		}
 	})
 }
+
+// Jumps that kube-proxy and we have.
+const (
+	theirJump = `-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES`
+	ourJump   = `-A PREROUTING -m comment --comment "Causeway, service portals" -j KUBE-SERVICES`
+)
 
 // hostPort is what services of ours have that kube-proxy does not know.
 const hostPort = `*nat
@@ -78,7 +101,8 @@ COMMIT
 `
 
 // TestYield gives services away as soon as kube-proxy has its own, and not
-// before: in the same variant of iptables ours are its own, but for host ports.
+// before: in the same variant of iptables ours are its own, but for our jumps and
+// for host ports.
 func TestYield(t *testing.T) {
 	eachVariant(t, func(t *testing.T, n *node) {
 		tr := service.NewTracker()
@@ -113,16 +137,30 @@ func TestYield(t *testing.T) {
 			t.Errorf("without kube-proxy: removed %q", did)
 		}
 
-		n.iptables("-t", "mangle", "-N", "KUBE-PROXY-CANARY")
-		if did := yield(true); len(did) != 1 || !strings.HasSuffix(did[0], "2 chains of host ports") {
+		n.canaries("-N")
+		if did := yield(false); len(did) > 0 || !strings.Contains(n.everything(), ourJump) {
+			t.Errorf("before kube-proxy has jumps: removed %q", did)
+		}
+		n.kubeProxy().EnsureJumps()
+		if did := yield(true); len(did) == 0 || !strings.Contains(did[0], ": 12 jumps and 2 chains of ours") {
 			t.Errorf("in kube-proxy's variant: removed %q", did)
 		}
-		if left := n.everything(); strings.Contains(left, "HOSTPORTS") || strings.Contains(left, "KUBE-HP-") || !strings.Contains(left, "KUBE-SVC-") {
-			t.Errorf("in kube-proxy's variant: left\n%s", left)
+		left := n.everything()
+		for text, there := range map[string]bool{"HOSTPORTS": false, "KUBE-HP-": false, "Causeway": false, theirJump: true, "KUBE-SVC-": true} {
+			if strings.Contains(left, text) != there {
+				t.Errorf("in kube-proxy's variant: %q is left: %t, in\n%s", text, !there, left)
+			}
 		}
-		n.iptables("-t", "mangle", "-X", "KUBE-PROXY-CANARY")
+		if did := yield(true); len(did) > 0 {
+			t.Errorf("in kube-proxy's variant, again: removed %q", did)
+		}
 
-		serve()
+		serve() // and take kube-proxy's canaries and jumps
+		n.canaries("-N")
+		n.kubeProxy().EnsureJumps()
+		if log := n.kubeProxy().CleanLeftovers(); !strings.Contains(n.everything(), ourJump) {
+			t.Errorf("kube-proxy took our jumps away: %s", log)
+		}
 		n.Run("nft", "add", "table", "ip", "kube-proxy")
 		if did := yield(true); len(did) == 0 {
 			t.Error("beside kube-proxy's table: removed nothing")

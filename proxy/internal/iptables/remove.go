@@ -10,6 +10,7 @@ import (
 // Removed is what was there of services.
 type Removed struct {
 	Chains    int
+	Jumps     int  // in built-in chains
 	KubeProxy bool // they were kube-proxy's, or had been
 }
 
@@ -20,15 +21,16 @@ func (b *Backend) RemoveServices(ctx context.Context) (Removed, error) {
 	return b.remove(ctx, ruleset.Removal)
 }
 
-// RemoveCanaries deletes what kube-proxy alone has, so that its chains are ours.
-func (b *Backend) RemoveCanaries(ctx context.Context) (Removed, error) {
-	return b.remove(ctx, ruleset.CanaryRemoval)
+// RemoveKubeProxy deletes what kube-proxy alone has, so that its chains are ours:
+// its canaries, and its jumps beside ours.
+func (b *Backend) RemoveKubeProxy(ctx context.Context) (Removed, error) {
+	return b.remove(ctx, ruleset.KubeProxyRemoval)
 }
 
-// RemoveHostPorts deletes what kube-proxy does not have, so that our chains are
-// its own.
-func (b *Backend) RemoveHostPorts(ctx context.Context) (Removed, error) {
-	return b.remove(ctx, ruleset.HostPortRemoval)
+// RemoveOurs deletes what kube-proxy does not have, so that our chains are its
+// own; all chains of a family in which it has nothing.
+func (b *Backend) RemoveOurs(ctx context.Context) (Removed, error) {
+	return b.remove(ctx, ruleset.OurRemoval)
 }
 
 func (b *Backend) remove(ctx context.Context, plan func(ruleset.Saved, int) ruleset.Batch) (Removed, error) {
@@ -43,7 +45,7 @@ func (b *Backend) remove(ctx context.Context, plan func(ruleset.Saved, int) rule
 			return nil
 		}
 		b.own.unsure = true
-		did = Removed{Chains: did.Chains + removal.Chains, KubeProxy: did.KubeProxy || have.HasKubeProxy()}
+		did = Removed{did.Chains + removal.Chains, did.Jumps + removal.Jumps, did.KubeProxy || have.HasKubeProxy()}
 		return b.feed(ctx, removal.Input())
 	})
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 )
 
 // others is what a node has besides services, one chain of it leading to one of
@@ -42,6 +44,7 @@ func TestRemoveServices(t *testing.T) {
 		before := ruleText(l.node.Run(l.backend.program + "-save"))
 		l.reopen()
 		l.put("012", l.balanced)
+		nstest.KubeProxy{Namespace: l.node, Program: l.backend.program}.EnsureJumps() // as versions before had them, too
 		remove := func() (n int) {
 			t.Helper()
 			l.node.Do(func() {

@@ -14,6 +14,8 @@ import (
 type Batch struct {
 	// Chains is how many chains it writes or deletes.
 	Chains int
+	// Jumps is how many rules of built-in chains a removal deletes.
+	Jumps int
 
 	limit int
 	parts []*part

@@ -32,7 +32,9 @@
 // the order of rules. A client of a service with affinity is remembered in one
 // of several lists besides kube-proxy's, if that has room for few
 // (Settings.AffinityLists). KUBE-HOSTPORTS is there only while there are host ports,
-// which kube-proxy has not.
+// which kube-proxy has not. Jumps from built-in chains have comments of our own,
+// and stand beside kube-proxy's while both serve: a packet that a chain does not
+// settle at the first jump is not changed by the second.
 //
 // A Ledger remembers a hash of every chain that the kernel holds, and the text
 // of what service-ports have in chains that many share. A changed endpoint

@@ -73,37 +73,6 @@ func Services(s Settings, all []ServiceRules) Ruleset {
 	return tables
 }
 
-// filterJumps are in the order that kube-proxy's prepending leaves.
-func filterJumps(s Settings) []Base {
-	jump := func(chain, comment string, match Match) Rule {
-		return Rule{Comment: comment, Match: match, Target: Jump(chain)}
-	}
-	fresh := CTState("NEW")
-	firewall := jump(kubeProxyFirewall, "kubernetes load balancer firewall", fresh)
-	services := jump(kubeServices, "kubernetes service portals", fresh)
-	external := jump(kubeExternal, "kubernetes externally-visible service portals", fresh)
-	bases := []Base{
-		{Chain: "INPUT", Rules: []Rule{firewall, jump(kubeNodePorts, "kubernetes health check service ports", nil), external}},
-		{Chain: "FORWARD", Rules: []Rule{firewall, jump(kubeForward, "kubernetes forwarding rules", nil), services, external}},
-		{Chain: "OUTPUT", Rules: []Rule{firewall, services}},
-	}
-	if s.LocalhostNodePorts {
-		localnet := []Rule{{Target: Jump(kubeFirewall)}}
-		bases[0].Rules = append(localnet, bases[0].Rules...)
-		bases[2].Rules = append(localnet, bases[2].Rules...)
-	}
-	return bases
-}
-
-func natJumps() []Base {
-	services := []Rule{{Comment: "kubernetes service portals", Target: Jump(kubeServices)}}
-	return []Base{
-		{Chain: "PREROUTING", Rules: services},
-		{Chain: "OUTPUT", Rules: services},
-		{Chain: "POSTROUTING", Rules: []Rule{{Comment: "kubernetes postrouting rules", Target: Jump(kubePostrouting)}}},
-	}
-}
-
 // forward lets service traffic through nodes that forward nothing else, and
 // drops what conntrack cannot place: answers that were not translated back
 // would make a client reset its connection.
