@@ -149,7 +149,8 @@ func kubeProxyServes(ctx context.Context, v iptables.Variant) (bool, error) {
 // Yield removes our services from everywhere once kube-proxy has its own, and
 // says what that was. Until then they stay, for connections to go on, and served
 // is false; so they do until the first Sync, without which the connection mark
-// may be where kube-proxy's rules come too late for it. It is for mode Off, whose Sync does so with the table of nf_tables.
+// may be where kube-proxy's rules come too late for it. It is for mode Off, whose
+// Sync does so with the table of nf_tables.
 func (p *Proxy) Yield(ctx context.Context) (removed []string, served bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
