@@ -24,9 +24,7 @@ type ipTables struct {
 	serves   bool     // services are here, and nowhere else
 }
 
-func newIPTables(m Mode, v Variant) *ipTables {
-	return &ipTables{mode: m, variant: v}
-}
+func newIPTables(m Mode, v Variant) *ipTables { return &ipTables{mode: m, variant: v} }
 
 // open finds the node's variant.
 func (t *ipTables) open(ctx context.Context) ([]string, error) {

@@ -44,6 +44,7 @@ type count struct {
 	failed  []string      // those that were not
 	broken  []string      // sessions
 	slowest time.Duration // of the new connections
+	when    time.Time     // that one was begun
 }
 
 // load starts a load with so many sessions, which are there when it returns.
@@ -155,10 +156,12 @@ func (l *load) come(ctx context.Context) {
 		}
 		l.mu.Lock()
 		if err != nil {
-			l.count.failed = append(l.count.failed, fmt.Sprintf("%s: %v", start.Format("15:04:05.000"), err))
+			l.count.failed = append(l.count.failed, fmt.Sprintf("%s: %v", clock(start), err))
 		} else {
 			l.count.made++
-			l.count.slowest = max(l.count.slowest, time.Since(start))
+			if took := time.Since(start); took > l.count.slowest {
+				l.count.slowest, l.count.when = took, start
+			}
 		}
 		l.mu.Unlock()
 	}
@@ -171,7 +174,7 @@ func (l *load) stay(ctx context.Context, c net.Conn) {
 	for r := bufio.NewReader(c); tick(ctx, sessionPause); {
 		if err := ask(c, r); err != nil && ctx.Err() == nil {
 			l.mu.Lock()
-			l.count.broken = append(l.count.broken, fmt.Sprintf("%s: %v", time.Now().Format("15:04:05.000"), err))
+			l.count.broken = append(l.count.broken, fmt.Sprintf("%s: %v", clock(time.Now()), err))
 			l.mu.Unlock()
 			return
 		}
@@ -188,13 +191,15 @@ func tick(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
+func clock(t time.Time) string { return t.Format("15:04:05.000") }
+
 // end ends the load, and fails the story if a connection failed or broke.
 func (l *load) end() {
 	l.s.Helper()
 	l.cancel()
 	l.tasks.Wait()
 	n := l.count
-	l.s.number(l.name+": failed new connections", float64(len(n.failed)), "of %d, slowest %s", n.made+len(n.failed), n.slowest.Round(time.Millisecond))
+	l.s.number(l.name+": failed new connections", float64(len(n.failed)), "of %d, slowest %s at %s", n.made+len(n.failed), n.slowest.Round(time.Millisecond), clock(n.when))
 	l.s.number(l.name+": broken sessions", float64(len(n.broken)), "")
 	if n.made < 50 || len(n.failed)+len(n.broken) > 0 {
 		l.s.Errorf("%s: %d connections made, failed %q, broken sessions %q; want at least 50 made, and none failed or broken", l.name, n.made, n.failed, n.broken)

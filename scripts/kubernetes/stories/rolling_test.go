@@ -113,7 +113,7 @@ func (s story) visits(name string, to netip.AddrPort) *visits {
 			for tick(ctx, sessionPause) {
 				if err := v.visit(ctx, from, to); err != nil && ctx.Err() == nil {
 					v.mu.Lock()
-					v.failed = append(v.failed, fmt.Sprintf("%s: %v", time.Now().Format("15:04:05.000"), err))
+					v.failed = append(v.failed, fmt.Sprintf("%s: %v", clock(time.Now()), err))
 					v.mu.Unlock()
 				}
 			}

@@ -112,7 +112,7 @@ func (s story) giveBack(ours, theirs served) {
 		s.Logf("%s: %s says\n%s", what, n.Name, s.report(n))
 	}
 	s.servesNew(what)
-	s.number(what+", s", seconds(start), "kube-proxy installed until it serves alone, 2 nodes")
+	s.number(what+", s", seconds(start), "from %s on: kube-proxy installed until it serves alone, 2 nodes", clock(start))
 }
 
 // takeFrom has Causeway serve and kube-proxy removed: nothing of it is left, and
@@ -151,7 +151,7 @@ func (s story) takeFrom(theirs, ours served) {
 		}
 	}
 	s.servesNew(what)
-	s.number(what+", s", seconds(start), "Causeway's settings changed until it serves alone, 2 nodes")
+	s.number(what+", s", seconds(start), "from %s on: Causeway's settings changed until it serves alone, 2 nodes", clock(start))
 }
 
 // causeway waits until all nodes have the settings that it was given last.
