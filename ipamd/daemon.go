@@ -73,7 +73,7 @@ func run(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if c.Proxy.Mode != config.ProxyOff {
 		if d.service, err = newServiceProxy(proxyConfig{
 			Proxy: c.Proxy, Kube: c.Kube, Conntrack: c.Conntrack, NodeName: "MY_NODE_NAME",
-			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(), Writable: c.Host.Writable, ENIConfigs: c.Pool.CustomNetwork,
+			PodLinks: c.Network.VethPrefix, SyncPeriod: syncPeriod, Expected: settingsFile(), NAT: true, Writable: c.Host.Writable, ENIConfigs: c.Pool.CustomNetwork,
 		}, d.rules, d.metrics, log); err != nil {
 			return err
 		}

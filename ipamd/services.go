@@ -38,6 +38,7 @@ type serviceProxy struct {
 	write, sweep *loop.Loop
 	book         atomic.Pointer[allocator.Allocator] // nil without pods of ours
 	hostPorts    map[service.Key]bool                // pods whose host ports were told
+	natBy        time.Time                           // services wait for external SNAT no longer
 }
 
 // proxyConfig is what both ways of running agree on.
@@ -51,6 +52,7 @@ type proxyConfig struct {
 	SyncPeriod time.Duration
 	ENIConfigs bool   // are to be watched
 	Expected   string // file that keeps settings over a restart; "" for none
+	NAT        bool   // external SNAT comes, too
 	Writable   string // see config.Host
 }
 
@@ -60,6 +62,10 @@ const aloneWindow = 20 * time.Millisecond
 // syncPeriod is kube-proxy's: a change that is not written within two of them
 // makes the node unhealthy.
 const syncPeriod = 30 * time.Second
+
+// natPause is between looks for external SNAT, for which services wait as long
+// as EC2 calls do: it takes milliseconds after a restart.
+const natPause = 10 * time.Millisecond
 
 // repairEvery is how often the rules are looked at: a look costs next to
 // nothing, and not everybody who changes rules says so.
@@ -73,6 +79,9 @@ func newServiceProxy(c proxyConfig, rules *proxy.Proxy, metrics *telemetry.Metri
 	audience := newAudience(rules, string(c.Mode), c.SyncPeriod, metrics, log)
 	p := &serviceProxy{rules: rules, metrics: metrics, kube: client, audience: audience, log: log, config: c,
 		tuner: proxy.NewTuner(c.Writable), hostPorts: map[service.Key]bool{}}
+	if c.NAT {
+		p.natBy = time.Now().Add(natGrace)
+	}
 	var expected proxy.ServiceSettings
 	if c.Expected != "" && readKept(c.Expected, &expected) == nil {
 		rules.Expect(expected)
@@ -124,6 +133,11 @@ func (p *serviceProxy) tasks() []func(context.Context) error {
 func (p *serviceProxy) step(ctx context.Context) (time.Duration, error) {
 	if book := p.book.Load(); book != nil {
 		p.follow(book)
+	}
+	if time.Now().Before(p.natBy) {
+		if waits, err := p.rules.AwaitsNAT(); waits || err != nil {
+			return natPause, err
+		}
 	}
 	return 0, p.services.Step(ctx)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-cni/causeway/proxy/internal/nstest"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
 
@@ -209,4 +210,30 @@ func TestYieldElsewhere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAwaitsNAT starts anew in nftables mode, where services that come first
+// would take external SNAT of the run before away.
+func TestAwaitsNAT(t *testing.T) {
+	l := newLab(t, &node{nstest.New(t), t, NFT, nil})
+	awaits := func(when string, m Mode, want bool) {
+		t.Helper()
+		l.Do(func() {
+			if got, err := l.proxy.AwaitsNAT(); got != want || err != nil {
+				t.Errorf("%s, mode %s: %t, %v; want %t", when, m, got, err, want)
+			}
+		})
+	}
+	for _, m := range []Mode{NFTables, IPTables, Off, NFTables} {
+		l.proxy = New(m, NFT)
+		awaits("before external SNAT was ever there", m, false)
+	}
+	l.sync(nodeNAT())
+	awaits("written", NFTables, false)
+	for _, m := range []Mode{IPTables, Off, NFTables} {
+		l.proxy = New(m, NFT)
+		awaits("started anew", m, m == NFTables)
+	}
+	l.sync(nodeNAT())
+	awaits("written again", NFTables, false)
 }

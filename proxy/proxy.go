@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/causeway-cni/causeway/proxy/internal/iptables"
+	"github.com/causeway-cni/causeway/proxy/internal/nft"
 	"github.com/causeway-cni/causeway/proxy/internal/ruleset"
 	"github.com/causeway-cni/causeway/proxy/service"
 )
@@ -163,6 +164,19 @@ func (p *Proxy) syncNAT(ctx context.Context, nat NodeNAT) ([]string, error) {
 	}
 	p.nat.valid = true
 	return done, nil
+}
+
+// AwaitsNAT says whether services share a table with external SNAT of a run
+// before, which SyncServices would remove, for the first Sync is yet to come.
+func (p *Proxy) AwaitsNAT() (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t, ok := p.backend.(*nftables)
+	if !ok || t.nat.Mark != 0 {
+		return false, nil
+	}
+	_, nat, err := nft.Holds()
+	return nat, err
 }
 
 // CleanupServices removes all chains of services, kube-proxy's included, but
