@@ -191,8 +191,9 @@ func (s story) loseSandbox(n *kubernetes.Node, from *os.File) {
 }
 
 // serveLate makes a service once the API server is back, and tells when it
-// works, and when both pods of DNS know it: these wait for up to a minute between
-// their tries to reach the API server.
+// works, and when both pods of DNS know it, and a new namespace: for services and
+// namespaces each they wait for up to a minute between their tries to reach the
+// API server.
 func (s story) serveLate(from *os.File) {
 	s.Helper()
 	start := time.Now()
@@ -201,9 +202,21 @@ func (s story) serveLate(from *os.File) {
 	passed := func() float64 { return math.Round(time.Since(start).Seconds()*10) / 10 }
 	s.eventually("a new service works", func() error { return s.answers(from, address, 80) })
 	s.number("API server back: new service works after, s", passed(), "")
-	s.eventuallyWithin(3*time.Minute, "DNS knows the new service", func() error {
-		_, err := s.cluster.Kubectl(s.ctx, "-n", s.space, "exec", "client", "--", "vpcsim", "probe", "tcp", "late:80", "--count", "20", "--fail-fast")
-		return err
-	})
-	s.number("API server back: DNS knows the new service after, s", passed(), "")
+	s.apply(`apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s-late}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: alias, namespace: %[1]s-late}
+spec: {type: ExternalName, externalName: late.%[1]s.svc.cluster.local}
+`, s.space)
+	for _, name := range []string{"late", "alias." + s.space + "-late"} {
+		s.eventuallyWithin(3*time.Minute, "DNS knows "+name, func() error {
+			_, err := s.cluster.Kubectl(s.ctx, "-n", s.space, "exec", "client", "--", "vpcsim", "probe", "tcp", name+":80", "--count", "20", "--fail-fast")
+			return err
+		})
+		s.number("API server back: DNS knows "+name+" after, s", passed(), "")
+	}
+	s.kubectl("delete", "namespace", s.space+"-late", "--wait=false")
 }
