@@ -107,6 +107,10 @@ func (s story) giveBack(ours, theirs served) {
 			if all := fmt.Sprint(r.all); strings.Contains(all, "KUBE-HOSTPORTS") || strings.Contains(all, "KUBE-HP-") {
 				return fmt.Errorf("host ports, which kube-proxy does not know, are left:\n%s", all)
 			}
+			// External SNAT is where kubelet's iptables are, unless services are served elsewhere.
+			if has, want := strings.Contains(r.all["nftables"], "inet causeway"), theirs != (served{"iptables", "nft"}); has != want {
+				return fmt.Errorf("external SNAT is in table inet causeway: %t, want %t", has, want)
+			}
 			return r.alone()
 		})
 		s.Logf("%s: %s says\n%s", what, n.Name, s.report(n))
